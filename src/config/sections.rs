@@ -1,0 +1,141 @@
+//! The sections that belong to the outer ring; the deciding rooms declare their own.
+
+#![forbid(unsafe_code)]
+
+use crate::settings::{Bytes, Span, choices, settings};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// IPv4 and IPv6 loopback with this port.
+fn loopback(port: u16) -> Vec<SocketAddr> {
+    vec![
+        (Ipv4Addr::LOCALHOST, port).into(),
+        (Ipv6Addr::LOCALHOST, port).into(),
+    ]
+}
+
+settings! {
+    /// The process.
+    pub struct Server {
+        /// The name in the greeting and in trace headers. Should be what the MX record says.
+        pub hostname: String = "mayfly.test".to_owned(),
+        /// Threads that serve SMTP, each pinned to a CPU. 0 means one for each CPU that this process may use.
+        pub cores: u32 = 0,
+        /// Whether each core has a table of file descriptors of its own, so that the limit on open files counts for each core.
+        pub descriptor_tables: DescriptorTables = DescriptorTables::PerCore,
+        /// How long transactions under way may go on after SIGTERM.
+        pub shutdown_grace: Span = Span::secs(30),
+        /// Receive buffers of each core. Price: 16 KiB each, allocated at start. A power of two.
+        pub receive_buffers: u32 = 512,
+        /// Requests that one core lets wait from the other cores and from the HTTP API. Beyond that they get 451 or 503.
+        pub inbox_max: u32 = 16_384,
+        /// How logs are written.
+        pub log_format: LogFormat = LogFormat::Text,
+        /// The least important log line that is written.
+        pub log_level: LogLevel = LogLevel::Info,
+        /// Whether logs may carry client addresses. Off, they carry nothing that identifies anyone.
+        pub log_client_addresses: bool = false,
+    }
+}
+
+choices! {
+    /// Descriptor tables.
+    pub enum DescriptorTables {
+        /// One for each core, where the kernel allows it.
+        PerCore = "per-core",
+        /// One for the process.
+        Shared = "shared",
+    }
+}
+
+choices! {
+    /// How logs are written.
+    pub enum LogFormat {
+        /// For people.
+        Text = "text",
+        /// For machines.
+        Json = "json",
+    }
+}
+
+choices! {
+    /// Importance of log lines.
+    pub enum LogLevel {
+        /// What failed.
+        Error = "error",
+        /// What may fail.
+        Warn = "warn",
+        /// What happened.
+        Info = "info",
+        /// What is needed to find a fault.
+        Debug = "debug",
+    }
+}
+
+settings! {
+    /// Where mayfly listens. Port 0 takes any free port and says which.
+    pub struct Listen {
+        /// SMTP with STARTTLS.
+        pub smtp: Vec<SocketAddr> = loopback(2525),
+        /// SMTP inside TLS from the first byte (RFC 8314 section 3.3).
+        pub smtps: Vec<SocketAddr> = loopback(2465),
+        /// The HTTP API.
+        pub http: Vec<SocketAddr> = loopback(8025),
+        /// The operator's listener: metrics, health, postmaster's mail. Never open it to strangers.
+        pub operator: Vec<SocketAddr> = loopback(9925),
+        /// Connections that may wait to be accepted on each SMTP listener. The kernel lowers it to net.core.somaxconn.
+        pub backlog: u32 = 10_000,
+    }
+}
+
+settings! {
+    /// TLS on the SMTP listeners.
+    pub struct Tls {
+        /// Whether STARTTLS is offered on `listen.smtp`.
+        pub starttls: bool = true,
+        /// Handshakes that one core runs at a time; others wait their turn, and the handshake timeout runs.
+        pub handshakes_max: u32 = 64,
+        /// How long a handshake may take.
+        pub handshake_timeout: Span = Span::secs(30),
+        /// Whether sessions may be resumed with stateless tickets.
+        pub tickets: bool = true,
+    }
+}
+
+/// One certificate. With several, the client's SNI chooses; the first is the default.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// PEM file with the certificate and its chain, the server's own first.
+    pub chain: PathBuf,
+    /// PEM file with its private key.
+    pub key: PathBuf,
+}
+
+settings! {
+    /// The HTTP API.
+    pub struct Http {
+        /// Requests a minute and client address (/64 for IPv6), by sliding window. Health checks and open event streams do not count. 0 means no limit.
+        pub requests_per_minute: u32 = 100,
+        /// Client addresses whose requests are counted. Price: 64 bytes each. Beyond that the ones unseen for longest are forgotten.
+        pub rate_clients_max: u32 = 65_536,
+        /// Connections open at once; more are closed unanswered.
+        pub connections_max: u32 = 10_000,
+        /// The longest a request's head may take to arrive.
+        pub header_timeout: Span = Span::secs(10),
+        /// The largest head of a request.
+        pub header_bytes_max: Bytes = Bytes::kib(16),
+        /// The largest body of a request.
+        pub body_bytes_max: Bytes = Bytes::kib(16),
+        /// The longest a request may take, waiting calls and event streams excepted.
+        pub request_timeout: Span = Span::secs(30),
+        /// The longest that a call may wait for mail.
+        pub wait_max: Span = Span::secs(60),
+        /// How often an idle event stream says that it lives.
+        pub heartbeat: Span = Span::secs(15),
+        /// Events that may wait for one slow reader of an event stream; then it is dropped.
+        pub stream_events_max: u32 = 64,
+        /// Messages on one page of a list at most.
+        pub page_messages_max: u32 = 100,
+    }
+}

@@ -1,0 +1,168 @@
+//! The protocol without I/O: bytes and time in, actions out.
+//!
+//! ```text
+//! bytes -> line reader -> command (nom, one whole line) -> state x command -> replies, questions
+//!       -> data reader  -> body
+//! ```
+//!
+//! A [`Session`] never waits, never looks at a clock and never decides what only others can know:
+//! it asks ([`Question`]) and is answered ([`Verdict`]). `L` is what the answer to a recipient
+//! leaves in the session's hands until the transaction ends: a lease on a place in a mailbox, whose
+//! drop gives the place back.
+
+#![forbid(unsafe_code)]
+
+pub mod command;
+pub mod data;
+pub mod line;
+pub mod reply;
+pub mod session;
+
+pub use reply::Reply;
+pub use session::Session;
+
+use crate::clock::Instant;
+use crate::mail::{Body, BodyWriter, Recipient, Reservation, ReversePath};
+use crate::settings::{Bytes, Span, settings};
+
+settings! {
+    /// What one SMTP session may do and how long it may take.
+    pub struct Limits {
+        /// The longest command line, its CRLF included. RFC 5321 section 4.5.3.1.4 asks for 512 at least.
+        /// Price: a connection in the middle of a line may hold as much.
+        pub line_bytes_max: Bytes = Bytes(2048),
+        /// The most recipients of one message. RFC 5321 section 4.5.3.1.8 asks for 100 at least.
+        /// Price: an address and a lease (about 100 bytes) each while the transaction lasts.
+        pub recipients_max: u32 = 1000,
+        /// The largest message, as advertised with SIZE (RFC 1870). RFC 5321 section 4.5.3.1.7 asks for 64 KiB at least.
+        /// Price: a session may reserve this much of the memory budget.
+        pub message_bytes_max: Bytes = Bytes::mib(25),
+        /// Memory is reserved in steps of this size while a message of undeclared size comes in.
+        pub reserve_step_bytes: Bytes = Bytes::kib(64),
+        /// The session ends with 421 after this many commands that were refused for their form, order or recipient.
+        pub errors_max: u32 = 20,
+        /// The session ends with 421 after this many commands in a row that move no mail (NOOP, RSET, VRFY, EHLO, HELP).
+        pub junk_commands_max: u32 = 100,
+        /// A message with this many Received headers is in a loop and is refused (RFC 5321 section 6.3 asks for 100 at least).
+        pub hops_max: u32 = 100,
+        /// How long a client may take for one command. RFC 5321 section 4.5.3.2.7 asks for 5 minutes at least.
+        /// The time runs from the last reply: single bytes do not prolong it.
+        pub command_timeout: Span = Span::secs(300),
+        /// How long the data of a message may stand still at its start; from then on it must come at `data_bytes_per_second_min`.
+        pub data_timeout: Span = Span::secs(300),
+        /// The least average rate at which the data of a message must come, beyond `data_timeout`.
+        pub data_bytes_per_second_min: Bytes = Bytes(500),
+    }
+}
+
+/// What the session tells its driver to do next. There is no other way out of a session, so the
+/// compiler sees to it that no driver forgets a case.
+#[derive(Debug)]
+pub enum Action<L> {
+    /// Write these bytes, then ask again.
+    Send(Vec<u8>),
+    /// Find the answer and hand it to [`Session::answer`].
+    Ask(Question<L>),
+    /// Every reply has been sent: run the handshake, then call [`Session::tls_established`].
+    StartTls,
+    /// Nothing to do before more input or `deadline`.
+    Wait {
+        /// When to call [`Session::expire`] if no input has come that completes what is awaited.
+        deadline: Instant,
+    },
+    /// Every reply has been sent: close the connection.
+    Close(CloseReason),
+}
+
+/// What only others can know or do.
+#[derive(Debug)]
+pub enum Question<L> {
+    /// May mail go to this recipient?
+    Recipient {
+        /// Whom `RCPT TO` named.
+        recipient: Recipient,
+        /// The size that `MAIL` declared (RFC 1870), 0 if none.
+        declared_bytes: u64,
+    },
+    /// DATA was asked for: reserve memory and open a body that begins with the trace headers.
+    Begin(Beginning),
+    /// The body outgrows its reservation: reserve this much more.
+    Grow {
+        /// How much more.
+        bytes: u64,
+    },
+    /// The message is complete: store it for every recipient, or for none.
+    Message(Box<Complete<L>>),
+}
+
+/// What is needed to open a body.
+#[derive(Debug)]
+pub struct Beginning {
+    /// Bytes of content to reserve, trace headers not counted.
+    pub bytes: u64,
+    /// For the Return-Path header.
+    pub reverse_path: ReversePath,
+    /// What the client called itself.
+    pub helo: Box<str>,
+    /// For the `with` clause of the Received header.
+    pub protocol: Protocol,
+    /// The recipient, if there is exactly one; several are not disclosed to one another.
+    pub only_recipient: Option<Recipient>,
+}
+
+/// The protocol that a message came with (RFC 3848).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// After HELO.
+    Smtp,
+    /// After EHLO.
+    Esmtp,
+    /// After EHLO, inside TLS.
+    Esmtps,
+}
+
+/// A message whose end has been seen.
+#[derive(Debug)]
+pub struct Complete<L> {
+    /// Where it says it came from.
+    pub reverse_path: ReversePath,
+    /// What each accepted recipient's verdict left.
+    pub leases: Vec<L>,
+    /// Trace headers and content.
+    pub body: Body,
+}
+
+/// The answer to a question. The kinds must match.
+#[derive(Debug)]
+pub enum Verdict<L> {
+    /// To [`Question::Recipient`].
+    Recipient(Result<L, Reply>),
+    /// To [`Question::Begin`].
+    Begin(Result<BodyWriter, Reply>),
+    /// To [`Question::Grow`].
+    Grow(Result<Reservation, Reply>),
+    /// To [`Question::Message`].
+    Message(Result<Receipt, Reply>),
+}
+
+/// What the 250 after a message says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Until when it is kept, as RFC 3339 writes it.
+    pub kept_until: String,
+    /// The message's name.
+    pub queue_id: crate::mail::message::QueueId,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client said QUIT.
+    Quit,
+    /// The client broke the rules once too often, or in a way after which nothing can be trusted.
+    Misbehaved,
+    /// The client was too slow.
+    TimedOut,
+    /// The server stops.
+    Shutdown,
+}

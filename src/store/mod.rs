@@ -1,0 +1,235 @@
+//! One core's mailboxes.
+//!
+//! A [`Shard`] is a plain value: no core, no lock, no clock. It belongs to one core; others reach
+//! it through that core's inbox. Reading never creates anything, and an empty mailbox that nobody
+//! holds is not kept.
+
+#![forbid(unsafe_code)]
+
+pub mod shard;
+
+pub use shard::Shard;
+
+use crate::clock::Instant;
+use crate::mail::{Address, Message};
+use crate::settings::{Bytes, Span, choices, settings};
+use std::fmt;
+use std::hash::Hasher;
+use std::sync::Arc;
+
+settings! {
+    /// How much mail is kept and for how long.
+    pub struct Budget {
+        /// Memory for mail, shared by all cores. "0" takes half of what the machine (or its cgroup) has.
+        /// When it is used up new mail is deferred with 452 4.3.1; stored mail is never touched.
+        pub memory: Bytes = Bytes(0),
+        /// How long a mailbox lives when its creator does not say.
+        pub mailbox_ttl_default: Span = Span::secs(3600),
+        /// The longest that a mailbox may be made to live, extensions included, counted from now.
+        pub mailbox_ttl_max: Span = Span::secs(24 * 3600),
+        /// The longest that a message is kept, whatever its mailbox does.
+        pub message_ttl_max: Span = Span::secs(24 * 3600),
+        /// The most messages in one mailbox.
+        pub mailbox_messages_max: u32 = 500,
+        /// The most bytes in one mailbox, checked when a recipient is named; one message may go beyond.
+        pub mailbox_bytes_max: Bytes = Bytes::mib(64),
+        /// What happens when a mailbox is full.
+        pub when_mailbox_full: WhenFull = WhenFull::Defer,
+        /// How long before a mailbox expires its watchers are told.
+        pub expires_soon: Span = Span::secs(300),
+        /// The most event streams and waiting calls on one mailbox. Price: one bounded queue each.
+        pub watchers_max: u32 = 16,
+    }
+}
+
+choices! {
+    /// What happens when a mailbox is full.
+    pub enum WhenFull {
+        /// New mail is answered with 452 4.2.2; the sender tries again later.
+        Defer = "defer",
+        /// The oldest message goes.
+        DropOldest = "drop-oldest",
+    }
+}
+
+/// What a mailbox itself costs, in bytes of the budget.
+pub const MAILBOX_COST_BYTES: u64 = 512;
+
+/// What a message costs in each mailbox beside its body, in bytes of the budget.
+pub const ENTRY_COST_BYTES: u64 = 128;
+
+/// The secret under which addresses and tokens are hashed. Made at start, never written anywhere.
+#[derive(Clone, Copy)]
+pub struct HashKey(pub u64, pub u64);
+
+impl HashKey {
+    fn hash(self, bytes: &[u8]) -> u64 {
+        let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.0, self.1);
+        hasher.write(bytes);
+        hasher.finish()
+    }
+
+    /// Which of `shards` owns this address.
+    #[must_use]
+    pub fn owner_of_address(self, address: &Address, shards: usize) -> usize {
+        (self.hash(address.as_str().as_bytes()) % shards as u64) as usize
+    }
+
+    /// Which of `shards` owns this token. Tokens are drawn until that is the owner of their
+    /// mailbox's address, so that a token alone leads to its mailbox.
+    #[must_use]
+    pub fn owner_of_token(self, token: &TokenHash, shards: usize) -> usize {
+        (self.hash(&token.0) % shards as u64) as usize
+    }
+}
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashKey(..)")
+    }
+}
+
+/// The keyed hash (HMAC-SHA-256) of a mailbox's token. The token itself is kept nowhere.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(..)")
+    }
+}
+
+/// In whose name a mailbox is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The holder of a token.
+    Token(TokenHash),
+    /// The operator, who reads mailboxes that exist without a token (`postmaster`).
+    Operator(Address),
+}
+
+/// A message's number in its mailbox. Numbers grow and are never used twice in the life of a mailbox;
+/// 0 stands before the first. Events carry numbers of the same series.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sequence(pub u64);
+
+/// Whether a mailbox must exist before mail can come to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existence {
+    /// It must have been created.
+    Required,
+    /// Mail makes it.
+    Implied,
+}
+
+/// Why a recipient cannot have a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unavailable {
+    /// No such mailbox, and it must exist.
+    NoSuchMailbox,
+    /// The mailbox has no place left.
+    MailboxFull,
+    /// The byte budget is used up.
+    NoMemory,
+}
+
+/// Why a mailbox could not be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreateError {
+    /// Somebody holds that address.
+    Taken,
+    /// The byte budget is used up.
+    NoMemory,
+}
+
+/// A place in a mailbox, kept free for one message. Must go back to its shard through
+/// [`Shard::deliver`] or [`Shard::release`]. It names the mailbox itself, not its address: a mailbox made
+/// anew under the same address never gets what was meant for the old one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub(crate) mailbox: MailboxId,
+}
+
+/// A mailbox inside its shard: place and generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MailboxId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// A mailbox as its holder sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailboxState {
+    /// Its address.
+    pub address: Address,
+    /// When it was created.
+    pub created_at: Instant,
+    /// When it and all its mail go; `None` for the operator's mailboxes, whose messages go one by one.
+    pub expires_at: Option<Instant>,
+    /// Messages in it.
+    pub messages: usize,
+    /// Bytes of these messages.
+    pub bytes: u64,
+    /// The number given last.
+    pub last: Sequence,
+}
+
+/// A message as it stands in a mailbox.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its number here.
+    pub sequence: Sequence,
+    /// When it goes.
+    pub expires_at: Instant,
+    /// The message, shared with other mailboxes.
+    pub message: Arc<Message>,
+}
+
+/// What happened in a mailbox.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A message came.
+    Arrived(Entry),
+    /// A message went: deleted, evicted, or expired before its mailbox.
+    Removed {
+        /// The number of this event.
+        sequence: Sequence,
+        /// The number of the message.
+        message: Sequence,
+    },
+    /// The mailbox will expire soon.
+    ExpiresSoon {
+        /// The number of this event.
+        sequence: Sequence,
+        /// When.
+        expires_at: Instant,
+    },
+    /// The mailbox is gone; nothing will follow.
+    Closed {
+        /// The number of this event.
+        sequence: Sequence,
+    },
+    /// The watcher asked to go on from a point of which the shard no longer knows all that followed: list again.
+    Reset {
+        /// Everything up to here may have been missed.
+        sequence: Sequence,
+    },
+}
+
+/// Somebody who wants to hear of a mailbox's events.
+pub trait Watcher {
+    /// Takes an event; `false` when it cannot (gone, or too slow), and the watcher is dropped.
+    /// Never waits.
+    fn notify(&self, event: &Event) -> bool;
+}
+
+/// What a call to [`Shard::expire`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expiry {
+    /// Copies of messages that went.
+    pub messages: usize,
+    /// Mailboxes that went.
+    pub mailboxes: usize,
+    /// Whether more is due now and the call should be made again soon.
+    pub more: bool,
+}

@@ -1,0 +1,1 @@
+//! A timer wheel: whoever waits costs nothing until its time has come.
