@@ -1,1 +1,126 @@
-fn main() {}
+//! Arguments, then settings, then [`mayfly::server::run`].
+//!
+//! Data goes to stdout, messages go to stderr. There is no colour, so NO_COLOR has nothing to turn off.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what a person at a terminal asked for is printed here and nowhere else"
+)]
+
+use clap::{Args, Parser, Subcommand};
+use mayfly::config::{Config, manual};
+use mayfly::server;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Mail is to be forgotten for certain. Its bytes pass through many hands on their way: buffers of
+/// the TLS and HTTP libraries, lines, headers, replies. Only the allocator sees all of them go, so
+/// it overwrites everything that is freed.
+#[global_allocator]
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<mimalloc::MiMalloc> =
+    zeroizing_alloc::ZeroAlloc(mimalloc::MiMalloc);
+
+/// Something failed while it ran.
+const EXIT_FAILURE: u8 = 1;
+/// The arguments or the settings are wrong; clap uses the same number.
+const EXIT_USAGE: u8 = 2;
+
+const AFTER_HELP: &str = "\
+Without a command mayfly serves, without a file with its defaults.
+Environment variables MAYFLY__SECTION__KEY win over the file.
+
+Exit codes: 0 all went well, 1 failure, 2 wrong arguments or settings.";
+
+/// A front-line mail exchanger whose mail lives only in RAM, and only for a while.
+#[derive(Debug, Parser)]
+#[command(version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArguments,
+}
+
+#[derive(Args, Debug)]
+struct ServeArguments {
+    /// Reads settings from this TOML file; SIGHUP reads it again.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Takes mail and hands it out, until SIGTERM (the default).
+    Serve(ServeArguments),
+    /// Explains every mistake in a configuration file and in the environment.
+    CheckConfig {
+        /// The file; without one only the environment is checked.
+        file: Option<PathBuf>,
+        /// Prints every value with where it comes from.
+        #[arg(long)]
+        print_effective: bool,
+    },
+    /// Prints what can be set.
+    Config {
+        #[command(subcommand)]
+        what: Manual,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Manual {
+    /// All settings with their defaults, as a commented TOML file.
+    Defaults,
+    /// All settings as a Markdown page.
+    Docs,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        None => serve(arguments.serve),
+        Some(Command::Serve(arguments)) => serve(arguments),
+        Some(Command::CheckConfig {
+            file,
+            print_effective,
+        }) => check_config(file.as_deref(), print_effective),
+        Some(Command::Config { what }) => {
+            match what {
+                Manual::Defaults => print!("{}", manual::manual_toml(&Config::default())),
+                Manual::Docs => print!("{}", manual::manual_markdown()),
+            }
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn serve(arguments: ServeArguments) -> ExitCode {
+    let config = match server::load(arguments.config.as_deref()) {
+        Ok(effective) => effective.config,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    match server::run(config, arguments.config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(EXIT_FAILURE, &error),
+    }
+}
+
+fn check_config(file: Option<&Path>, print_effective: bool) -> ExitCode {
+    let effective = match server::load(file) {
+        Ok(effective) => effective,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    if print_effective {
+        print!("{}", manual::effective_toml(&effective));
+    }
+    let name = file.map_or("the environment".into(), Path::to_string_lossy);
+    eprintln!("{name}: in order");
+    ExitCode::SUCCESS
+}
+
+fn fail(code: u8, error: &dyn Display) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::from(code)
+}

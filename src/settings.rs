@@ -18,8 +18,21 @@ pub struct Entry {
     pub key: &'static str,
     /// What kind of value it takes, in words: `size`, `duration`, `"created" or "any"`.
     pub kind: String,
+    /// Whether it takes several values.
+    pub list: bool,
+    /// The words that it takes, if it takes only some.
+    pub choices: &'static [Choice],
     /// Its value as TOML; `None` when it has none unless the operator gives one.
     pub value: Option<String>,
+    /// Its sentences, a line each.
+    pub doc: &'static [&'static str],
+}
+
+/// One of the few words that a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The word.
+    pub word: &'static str,
     /// Its sentences, a line each.
     pub doc: &'static [&'static str],
 }
@@ -38,6 +51,16 @@ pub trait Value {
     fn kind() -> String;
     /// The value as TOML; `None` when there is none.
     fn toml(&self) -> Option<String>;
+    /// Whether it is a list.
+    #[must_use]
+    fn is_list() -> bool {
+        false
+    }
+    /// The words that it can be, if it can only be some.
+    #[must_use]
+    fn choices() -> &'static [Choice] {
+        &[]
+    }
 }
 
 /// Declares a group of settings. See the module's text.
@@ -69,6 +92,8 @@ macro_rules! settings {
                 vec![$( $crate::settings::Entry {
                     key: stringify!($field),
                     kind: <$ty as $crate::settings::Value>::kind(),
+                    list: <$ty as $crate::settings::Value>::is_list(),
+                    choices: <$ty as $crate::settings::Value>::choices(),
                     value: $crate::settings::Value::toml(&self.$field),
                     doc: &[$($doc),*],
                 } ),*]
@@ -99,6 +124,10 @@ macro_rules! choices {
 
             fn toml(&self) -> Option<String> {
                 Some(match self { $( Self::$variant => concat!("\"", $word, "\"").to_owned() ),* })
+            }
+
+            fn choices() -> &'static [$crate::settings::Choice] {
+                &[$( $crate::settings::Choice { word: $word, doc: &[$($doc),*] } ),*]
             }
         }
     };
@@ -212,8 +241,22 @@ impl<'de> Deserialize<'de> for Span {
 }
 
 /// A TOML basic string (TOML 1.0, "String").
-fn quoted(text: &str) -> String {
-    format!("{text:?}")
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            control if control.is_control() => {
+                quoted.push_str(&format!("\\u{:04X}", u32::from(control)));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 impl Value for Bytes {
@@ -294,6 +337,14 @@ impl<T: Value> Value for Option<T> {
     fn toml(&self) -> Option<String> {
         self.as_ref().and_then(Value::toml)
     }
+
+    fn is_list() -> bool {
+        T::is_list()
+    }
+
+    fn choices() -> &'static [Choice] {
+        T::choices()
+    }
 }
 
 impl<T: Value> Value for Vec<T> {
@@ -305,9 +356,18 @@ impl<T: Value> Value for Vec<T> {
         let items: Vec<String> = self.iter().filter_map(Value::toml).collect();
         Some(format!("[{}]", items.join(", ")))
     }
+
+    fn is_list() -> bool {
+        true
+    }
+
+    fn choices() -> &'static [Choice] {
+        T::choices()
+    }
 }
 
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "settings! declares for other rooms")]
 mod tests {
     use super::*;
 
@@ -340,6 +400,23 @@ mod tests {
             let text = format!("room = {}", Bytes(bytes).toml().expect("always some"));
             let sample: Sample = toml::from_str(&text).expect("reads back");
             assert_eq!(sample.room, Bytes(bytes));
+        }
+    }
+
+    #[test]
+    fn any_text_reads_back() {
+        #[derive(serde::Deserialize)]
+        struct Holder {
+            text: String,
+        }
+        for text in [
+            "",
+            "a \"b\" \\ 'c'",
+            "tab\tnul\0del\u{7f}",
+            "bl\u{fc}te \u{1f41f}",
+        ] {
+            let read: Holder = toml::from_str(&format!("text = {}", quoted(text))).expect("legal");
+            assert_eq!(read.text, text);
         }
     }
 

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::settings::{Bytes, Span, choices, settings};
+use crate::settings::{Bytes, Span, Value, choices, quoted, settings};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -99,10 +99,13 @@ settings! {
         pub handshake_timeout: Span = Span::secs(30),
         /// Whether sessions may be resumed with stateless tickets.
         pub tickets: bool = true,
+        /// Certificates. With several, the client's SNI chooses; the first is for all other clients.
+        /// Without any, one is made and signed by mayfly itself at every start.
+        pub certificates: Vec<Certificate> = Vec::new(),
     }
 }
 
-/// One certificate. With several, the client's SNI chooses; the first is the default.
+/// One certificate with its key.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
@@ -110,6 +113,17 @@ pub struct Certificate {
     pub chain: PathBuf,
     /// PEM file with its private key.
     pub key: PathBuf,
+}
+
+impl Value for Certificate {
+    fn kind() -> String {
+        "tables with `chain` and `key`, paths of PEM files".to_owned()
+    }
+
+    fn toml(&self) -> Option<String> {
+        let [chain, key] = [&self.chain, &self.key].map(|path| quoted(&path.to_string_lossy()));
+        Some(format!("{{ chain = {chain}, key = {key} }}"))
+    }
 }
 
 settings! {

@@ -1,0 +1,306 @@
+//! What a value's type cannot say: ranges, and how settings go together.
+
+#![forbid(unsafe_code)]
+
+use super::Config;
+use crate::settings::{Bytes, Span};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A rule that the settings break.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Violation {
+    /// The settings that take part, as `section.key`; the first is the offender.
+    pub(super) keys: Vec<&'static str>,
+    /// Which item of the first, if that is a list and one item is at fault.
+    pub(super) item: Option<usize>,
+    /// What is wrong.
+    pub(super) why: String,
+    /// How to mend it.
+    pub(super) fix: String,
+}
+
+impl Violation {
+    fn new(keys: &[&'static str], why: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            keys: keys.to_vec(),
+            item: None,
+            why: why.into(),
+            fix: fix.into(),
+        }
+    }
+
+    fn at_item(mut self, item: usize) -> Self {
+        self.item = Some(item);
+        self
+    }
+}
+
+/// Every rule that is broken.
+pub(super) fn violations(config: &Config) -> Vec<Violation> {
+    let mut found = Vec::new();
+    server(config, &mut found);
+    listen(config, &mut found);
+    smtp(config, &mut found);
+    recipients(config, &mut found);
+    store(config, &mut found);
+    least_numbers(config, &mut found);
+    least_sizes(config, &mut found);
+    least_times(config, &mut found);
+    found
+}
+
+fn server(config: &Config, found: &mut Vec<Violation>) {
+    if let Err(why) = domain(&config.server.hostname) {
+        found.push(Violation::new(
+            &["server.hostname"],
+            why,
+            "give the name that the MX record says, like \"mx.example.com\"",
+        ));
+    }
+    let buffers = config.server.receive_buffers;
+    if !buffers.is_power_of_two() || !(16..=32_768).contains(&buffers) {
+        let near = buffers.clamp(16, 32_768).next_power_of_two();
+        found.push(Violation::new(
+            &["server.receive_buffers"],
+            "the kernel takes a power of two from 16 to 32768",
+            format!("write {near}"),
+        ));
+    }
+    if config.server.cores > 1024 {
+        found.push(Violation::new(
+            &["server.cores"],
+            "more than 1024 cores",
+            "write 0 for one thread on each CPU",
+        ));
+    }
+}
+
+fn listen(config: &Config, found: &mut Vec<Violation>) {
+    let listen = &config.listen;
+    if listen.smtp.is_empty() && listen.smtps.is_empty() {
+        found.push(Violation::new(
+            &["listen.smtp", "listen.smtps"],
+            "no listener for mail is left",
+            "give `smtp` or `smtps` an address, like [\"0.0.0.0:25\", \"[::]:25\"]",
+        ));
+    }
+    let lists: [(&'static str, &[SocketAddr]); 4] = [
+        ("listen.smtp", &listen.smtp),
+        ("listen.smtps", &listen.smtps),
+        ("listen.http", &listen.http),
+        ("listen.operator", &listen.operator),
+    ];
+    let mut seen = BTreeSet::new();
+    for (key, addresses) in lists {
+        for (item, address) in addresses.iter().enumerate() {
+            // Port 0 is a different port each time.
+            if address.port() != 0 && !seen.insert(*address) {
+                let why = format!("{address} is listened on twice");
+                found.push(
+                    Violation::new(&[key], why, "take it out of one of the lists").at_item(item),
+                );
+            }
+        }
+    }
+}
+
+fn smtp(config: &Config, found: &mut Vec<Violation>) {
+    let (limits, memory) = (&config.smtp, config.store.memory);
+    if memory.0 != 0 && limits.message_bytes_max > memory {
+        found.push(Violation::new(
+            &["smtp.message_bytes_max", "store.memory"],
+            format!(
+                "a message of {} does not fit into the memory of {memory}",
+                limits.message_bytes_max
+            ),
+            "lower `smtp.message_bytes_max` or raise `store.memory`",
+        ));
+    }
+    if limits.reserve_step_bytes > limits.message_bytes_max {
+        found.push(Violation::new(
+            &["smtp.reserve_step_bytes", "smtp.message_bytes_max"],
+            "a step is larger than the largest message",
+            format!("write {} at most", limits.message_bytes_max),
+        ));
+    }
+}
+
+fn recipients(config: &Config, found: &mut Vec<Violation>) {
+    const KEY: &str = "recipients.domains";
+    let domains = &config.recipients.domains;
+    if domains.is_empty() {
+        found.push(Violation::new(
+            &[KEY],
+            "no domain is left to receive mail for",
+            "name one, like [\"example.com\"]",
+        ));
+    }
+    let mut seen = BTreeSet::new();
+    for (item, name) in domains.iter().enumerate() {
+        if let Err(why) = domain(name) {
+            found.push(
+                Violation::new(&[KEY], why, "write a domain like \"example.com\"").at_item(item),
+            );
+        } else if !seen.insert(name.to_ascii_lowercase()) {
+            found.push(
+                Violation::new(&[KEY], "this domain stands here twice", "take one out")
+                    .at_item(item),
+            );
+        }
+    }
+}
+
+fn store(config: &Config, found: &mut Vec<Violation>) {
+    let budget = &config.store;
+    if budget.mailbox_ttl_default > budget.mailbox_ttl_max {
+        found.push(Violation::new(
+            &["store.mailbox_ttl_default", "store.mailbox_ttl_max"],
+            format!(
+                "`mailbox_ttl_default` ({}) is longer than `mailbox_ttl_max` ({})",
+                budget.mailbox_ttl_default, budget.mailbox_ttl_max
+            ),
+            "lower `mailbox_ttl_default` or raise `mailbox_ttl_max`",
+        ));
+    }
+    let percent = config.admission.memory_percent_max;
+    if percent > 100 {
+        found.push(Violation::new(
+            &["admission.memory_percent_max"],
+            "a share cannot be more than 100 percent",
+            "write 100, or 0 for no limit",
+        ));
+    }
+}
+
+fn least_numbers(config: &Config, found: &mut Vec<Violation>) {
+    let rules: [(&'static str, u32, u32); 12] = [
+        ("server.inbox_max", config.server.inbox_max, 1),
+        ("listen.backlog", config.listen.backlog, 1),
+        ("tls.handshakes_max", config.tls.handshakes_max, 1),
+        ("smtp.recipients_max", config.smtp.recipients_max, 100),
+        ("smtp.errors_max", config.smtp.errors_max, 1),
+        ("smtp.junk_commands_max", config.smtp.junk_commands_max, 1),
+        ("smtp.hops_max", config.smtp.hops_max, 1),
+        (
+            "store.mailbox_messages_max",
+            config.store.mailbox_messages_max,
+            1,
+        ),
+        ("http.rate_clients_max", config.http.rate_clients_max, 1),
+        ("http.connections_max", config.http.connections_max, 1),
+        ("http.stream_events_max", config.http.stream_events_max, 1),
+        ("http.page_messages_max", config.http.page_messages_max, 1),
+    ];
+    for (key, value, least) in rules {
+        if value < least {
+            found.push(Violation::new(
+                &[key],
+                format!("less than {least}"),
+                format!("write {least} or more"),
+            ));
+        }
+    }
+}
+
+fn least_sizes(config: &Config, found: &mut Vec<Violation>) {
+    let rules: [(&'static str, Bytes, Bytes); 6] = [
+        (
+            "smtp.line_bytes_max",
+            config.smtp.line_bytes_max,
+            Bytes(512),
+        ),
+        (
+            "smtp.message_bytes_max",
+            config.smtp.message_bytes_max,
+            Bytes::kib(64),
+        ),
+        (
+            "smtp.reserve_step_bytes",
+            config.smtp.reserve_step_bytes,
+            Bytes::kib(1),
+        ),
+        (
+            "store.mailbox_bytes_max",
+            config.store.mailbox_bytes_max,
+            Bytes::kib(1),
+        ),
+        // The HTTP library keeps a buffer of this size at least.
+        (
+            "http.header_bytes_max",
+            config.http.header_bytes_max,
+            Bytes::kib(8),
+        ),
+        (
+            "http.body_bytes_max",
+            config.http.body_bytes_max,
+            Bytes::kib(1),
+        ),
+    ];
+    for (key, value, least) in rules {
+        if value < least {
+            found.push(Violation::new(
+                &[key],
+                format!("less than {least}"),
+                format!("write \"{least}\" or more"),
+            ));
+        }
+    }
+}
+
+fn least_times(config: &Config, found: &mut Vec<Violation>) {
+    let rules: [(&'static str, Span); 10] = [
+        ("tls.handshake_timeout", config.tls.handshake_timeout),
+        ("smtp.command_timeout", config.smtp.command_timeout),
+        ("smtp.data_timeout", config.smtp.data_timeout),
+        (
+            "store.mailbox_ttl_default",
+            config.store.mailbox_ttl_default,
+        ),
+        ("store.mailbox_ttl_max", config.store.mailbox_ttl_max),
+        ("store.message_ttl_max", config.store.message_ttl_max),
+        ("http.header_timeout", config.http.header_timeout),
+        ("http.request_timeout", config.http.request_timeout),
+        ("http.wait_max", config.http.wait_max),
+        ("http.heartbeat", config.http.heartbeat),
+    ];
+    for (key, value) in rules {
+        if value.0 < Duration::from_secs(1) {
+            found.push(Violation::new(
+                &[key],
+                "less than one second",
+                "write \"1s\" or more",
+            ));
+        }
+    }
+}
+
+/// `Domain = sub-domain *("." sub-domain)`, at most 255 octets (RFC 5321 sections 4.1.2 and 4.5.3.1.2).
+fn domain(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("a domain cannot be empty".to_owned());
+    }
+    if name.len() > 253 {
+        return Err("a domain has 253 characters at most".to_owned());
+    }
+    if !name.is_ascii() {
+        return Err("not ASCII: write the domain in its xn-- form".to_owned());
+    }
+    for label in name.split('.') {
+        let edges = [label.as_bytes().first(), label.as_bytes().last()];
+        if !(1..=63).contains(&label.len()) {
+            return Err("between two dots stand 1 to 63 characters".to_owned());
+        }
+        if let Some(wrong) = label
+            .chars()
+            .find(|c| !c.is_ascii_alphanumeric() && *c != '-')
+        {
+            return Err(format!("a domain cannot contain {wrong:?}"));
+        }
+        if edges.contains(&Some(&b'-')) {
+            return Err("a label cannot begin or end with a hyphen".to_owned());
+        }
+    }
+    Ok(())
+}

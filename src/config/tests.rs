@@ -1,0 +1,375 @@
+//! What operators see: mistakes explained, values with their origin, the manual equal to the code.
+
+use super::*;
+use std::path::{Path, PathBuf};
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Effective, ConfigErrors> {
+    let source = Source {
+        name: "mayfly.toml",
+        text,
+    };
+    let environment = environment
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::load(Some(source), environment)
+}
+
+/// What is said about a file with mistakes.
+fn said(text: &str) -> String {
+    load(text, &[]).expect_err("has mistakes").to_string()
+}
+
+fn said_of_variable(name: &str, value: &str) -> String {
+    load("", &[(name, value)])
+        .expect_err("has mistakes")
+        .to_string()
+}
+
+/// Compares with a file of the repository; with `MAYFLY_REWRITE=1` in the environment writes it anew.
+fn is_printed(path: &str, printed: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("MAYFLY_REWRITE").is_some() {
+        std::fs::create_dir_all(file.parent().expect("has a folder")).expect("can be made");
+        std::fs::write(&file, printed).expect("can be written");
+    }
+    let stored = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        stored == printed,
+        "{path} is not what the code prints; run `MAYFLY_REWRITE=1 cargo test --no-default-features config`"
+    );
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_caret_guess_and_what_is_allowed() {
+    let text = "# A comment.\n[admission]\nconections_max = 5\n";
+    assert_eq!(
+        said(text),
+        "\
+error: unknown key `conections_max` in [admission]
+  --> mayfly.toml:3:1
+   |
+ 3 | conections_max = 5
+   | ^^^^^^^^^^^^^^ did you mean `connections_max`?
+   = allowed: connections_max, connections_per_client_max, connections_per_second_max, memory_percent_max"
+    );
+}
+
+#[test]
+fn a_wrong_value_is_shown_with_what_would_be_right() {
+    assert_eq!(
+        said("[smtp]\nrecipients_max = 200\nmessage_bytes_max = \"lots\"\n"),
+        "\
+error: wrong value for `message_bytes_max` in [smtp]
+  --> mayfly.toml:3:21
+   |
+ 3 | message_bytes_max = \"lots\"
+   |                     ^^^^^^ couldn't parse \"lots\" into a ByteSize, cannot parse float from empty string; write a size like \"64 MiB\"
+   = allowed: size
+   = default: \"25 MiB\""
+    );
+    let said = said("store.when_mailbox_full = \"drop_oldest\"");
+    assert!(said.contains("did you mean \"drop-oldest\"?"), "{said}");
+}
+
+#[test]
+fn all_mistakes_come_at_once_in_the_order_of_the_file() {
+    let said = said(
+        "[store]\nmemory = true\n[servr]\nx = 1\n[http]\nbodybytes_max = 1\nheartbeat = \"0s\"\n\
+                     [recipients]\ndomains = [\"ok.test\", \"-no.test\", \"OK.test\"]\n",
+    );
+    let heads: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("error") || line.contains("-->"))
+        .collect();
+    assert_eq!(
+        heads,
+        [
+            "error: wrong value for `memory` in [store]",
+            "  --> mayfly.toml:2:10",
+            "error: unknown section or key `servr` at the top",
+            "  --> mayfly.toml:3:2",
+            "error: unknown key `bodybytes_max` in [http]",
+            "  --> mayfly.toml:6:1",
+            "error: unusable value for `heartbeat` in [http]",
+            "  --> mayfly.toml:7:13",
+            "error: unusable value for `domains` in [recipients]",
+            "  --> mayfly.toml:9:23",
+            "error: unusable value for `domains` in [recipients]",
+            "  --> mayfly.toml:9:35",
+        ],
+        "{said}"
+    );
+    assert!(said.contains("did you mean [server]?"), "{said}");
+    assert!(
+        said.contains("a label cannot begin or end with a hyphen"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_shown_where_it_stops_being_toml() {
+    let unclosed = said("[server]\nhostname = \"mx.test\ncores = 1\n");
+    assert!(
+        unclosed.starts_with("error: this is not TOML\n  --> mayfly.toml:2:"),
+        "{unclosed}"
+    );
+    let twice = said("[server]\ncores = 1\ncores = 2\n");
+    assert!(
+        twice.contains("mayfly.toml:3:1") && twice.contains("duplicate key"),
+        "{twice}"
+    );
+}
+
+#[test]
+fn a_key_in_the_wrong_section_is_sent_home() {
+    let below = said("[smtp]\nhostname = \"mx.test\"\n");
+    assert!(below.contains("this key belongs below [server]"), "{below}");
+    let top = said("hostname = \"mx.test\"\n");
+    assert!(top.contains("this key belongs below [server]"), "{top}");
+    let value = said("server = 5\n");
+    assert!(
+        value.contains("`server` is a section, not a value"),
+        "{value}"
+    );
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_shown_where_the_operator_wrote_one_of_them() {
+    assert_eq!(
+        said("[store]\nmailbox_ttl_max = \"2m\"\n"),
+        "\
+error: unusable value for `mailbox_ttl_default` in [store]
+  --> mayfly.toml:2:19
+   |
+ 2 | mailbox_ttl_max = \"2m\"
+   |                   ^^^^ `mailbox_ttl_default` (1h) is longer than `mailbox_ttl_max` (2m)
+   = fix: lower `mailbox_ttl_default` or raise `mailbox_ttl_max`"
+    );
+}
+
+#[test]
+fn every_rule_can_be_broken_and_names_a_setting_that_exists() {
+    let broken = [
+        "server.hostname = \"a_b\"",
+        "server.hostname = \"\"",
+        "server.receive_buffers = 100",
+        "server.receive_buffers = 8",
+        "server.cores = 5000",
+        "server.inbox_max = 0",
+        "listen.smtp = []\nlisten.smtps = []",
+        "listen.http = [\"127.0.0.1:2525\"]",
+        "listen.backlog = 0",
+        "tls.handshake_timeout = \"0s\"",
+        "tls.handshakes_max = 0",
+        "smtp.line_bytes_max = 511",
+        "smtp.recipients_max = 99",
+        "smtp.message_bytes_max = \"1 GiB\"\nstore.memory = \"512 MiB\"",
+        "smtp.reserve_step_bytes = \"1 GiB\"",
+        "smtp.command_timeout = \"10ms\"",
+        "admission.memory_percent_max = 101",
+        "recipients.domains = []",
+        "recipients.domains = [\"bl\u{fc}te.test\"]",
+        "recipients.domains = [\"a..b\"]",
+        "store.mailbox_ttl_default = \"48h\"",
+        "store.message_ttl_max = \"0s\"",
+        "http.header_bytes_max = \"1 KiB\"",
+        "http.page_messages_max = 0",
+    ];
+    let manual = Config::default().sections();
+    for text in broken {
+        let said = said(text);
+        assert_eq!(said.matches("error: ").count(), 1, "{text}: {said}");
+        assert_eq!(
+            said.matches("unusable value for").count(),
+            1,
+            "{text}: {said}"
+        );
+        assert!(
+            said.contains("= fix: ") && said.contains("--> mayfly.toml:"),
+            "{text}: {said}"
+        );
+        let mut names = said.split(['`', '[', ']']).skip(1).step_by(2);
+        let (key, section) = (
+            names.next().expect("a key"),
+            names.next().expect("a section"),
+        );
+        let known = manual
+            .iter()
+            .any(|known| known.name == section && known.entry(key).is_some());
+        assert!(known, "{text} names [{section}] {key}");
+    }
+}
+
+#[test]
+fn ports_chosen_by_the_kernel_are_never_the_same() {
+    let text = "listen.smtp = [\"127.0.0.1:0\"]\nlisten.http = [\"127.0.0.1:0\"]\n";
+    assert!(load(text, &[]).is_ok());
+}
+
+#[test]
+fn variables_win_over_the_file_and_every_value_knows_its_origin() {
+    let file = "[server]\nhostname = \"file.test\"\ncores = 3\n\n[smtp]\nrecipients_max = 300\n";
+    let variables = [
+        ("MAYFLY__SERVER__HOSTNAME", "mx.test"),
+        ("MAYFLY__SMTP__MESSAGE_BYTES_MAX", "10 MiB"),
+        ("MAYFLY__LISTEN__SMTP", "127.0.0.1:25, [::1]:25"),
+        ("MAYFLY__RECIPIENTS__DOMAINS", "[\"a.test\", \"b.test\"]"),
+        ("MAYFLY__TLS__STARTTLS", "false"),
+        (
+            "MAYFLY__TLS__CERTIFICATES",
+            "[{ chain = \"c.pem\", key = \"k.pem\" }]",
+        ),
+        ("MAYFLY_PORT_25_TCP", "not ours"),
+    ];
+    let effective = load(file, &variables).expect("in order");
+    let config = &effective.config;
+    assert_eq!(config.server.hostname, "mx.test");
+    assert_eq!((config.server.cores, config.smtp.recipients_max), (3, 300));
+    assert_eq!(config.smtp.message_bytes_max.0, 10 << 20);
+    assert_eq!(config.listen.smtp.len(), 2);
+    assert_eq!(config.recipients.domains, ["a.test", "b.test"]);
+    assert!(!config.tls.starttls);
+    assert_eq!(config.tls.certificates[0].key, PathBuf::from("k.pem"));
+
+    let printed = manual::effective_toml(&effective);
+    for (text, origin) in [
+        (
+            "hostname = \"mx.test\"",
+            "environment, MAYFLY__SERVER__HOSTNAME",
+        ),
+        ("cores = 3", "file, mayfly.toml:3"),
+        ("recipients_max = 300", "file, mayfly.toml:6"),
+        ("backlog = 10000", "default"),
+    ] {
+        let line = printed
+            .lines()
+            .find(|line| line.starts_with(text))
+            .expect("is printed");
+        assert!(line.ends_with(&format!(" # {origin}")), "{line}");
+    }
+    assert_eq!(load(&printed, &[]).expect("reads back").config, *config);
+}
+
+#[test]
+fn a_variable_mends_what_is_wrong_in_the_file() {
+    let mended = load("server.cores = 5000", &[("MAYFLY__SERVER__CORES", "2")]);
+    assert_eq!(mended.expect("in order").config.server.cores, 2);
+}
+
+#[test]
+fn mistakes_in_variables_name_the_variable() {
+    assert_eq!(
+        said_of_variable("MAYFLY__SERVER__CORES", "four"),
+        "\
+error: wrong value for `cores` in [server]
+  --> environment variable MAYFLY__SERVER__CORES
+   |
+   | four
+   | ^^^^ invalid type: string \"four\", expected u32
+   = allowed: number
+   = default: 0"
+    );
+    let item = said_of_variable("MAYFLY__LISTEN__SMTP", "127.0.0.1:25,nowhere");
+    assert!(item.contains("|              ^^^^^^^ "), "{item}");
+    assert_eq!(
+        said_of_variable("MAYFLY__SERVER__HOST_NAME", "x"),
+        "\
+error: unknown environment variable MAYFLY__SERVER__HOST_NAME
+   = did you mean MAYFLY__SERVER__HOSTNAME?
+   = `mayfly config docs` lists all names"
+    );
+    let broken = said_of_variable("MAYFLY__SMTP__RECIPIENTS_MAX", "5");
+    assert!(
+        broken.contains("--> environment variable MAYFLY__SMTP__RECIPIENTS_MAX"),
+        "{broken}"
+    );
+}
+
+#[test]
+fn certificates_are_tables_and_their_mistakes_have_a_place() {
+    let text = "[[tls.certificates]]\nchain = \"a.pem\"\nkey = \"a.key\"\n\
+                [[tls.certificates]]\nchain = \"b.pem\"\nkey = \"b.key\"\n";
+    let config = load(text, &[]).expect("in order").config;
+    assert_eq!(config.tls.certificates.len(), 2);
+    let printed = manual::manual_toml(&config);
+    assert_eq!(load(&printed, &[]).expect("reads back").config, config);
+    let said = said("[[tls.certificates]]\nchian = \"a.pem\"\n");
+    assert!(
+        said.contains("mayfly.toml:2:1") && said.contains("expected `chain` or `key`"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_reload_knows_what_it_cannot_change() {
+    let old = Config::default();
+    let new = load(
+        "server.cores = 3\nlisten.http = []\ntls.tickets = false\nsmtp.errors_max = 5\n\
+         recipients.domains = [\"b.test\"]\ntls.starttls = false\nhttp.rate_clients_max = 5\n",
+        &[],
+    )
+    .expect("in order");
+    let waiting = [
+        "server.cores",
+        "listen.http",
+        "tls.tickets",
+        "http.rate_clients_max",
+    ];
+    assert_eq!(old.needs_restart(&new.config), waiting);
+    assert!(old.needs_restart(&old).is_empty());
+    for section in old.sections() {
+        if let Restart::Only(keys) = section.restart {
+            assert!(
+                keys.iter().all(|key| section.entry(key).is_some()),
+                "{keys:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_stored_manual_is_what_the_code_prints() {
+    is_printed(
+        "config/mayfly.toml",
+        &manual::manual_toml(&Config::default()),
+    );
+    is_printed("docs/configuration.md", &manual::manual_markdown());
+}
+
+#[test]
+fn every_file_in_config_is_in_order() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut files = 0;
+    for file in std::fs::read_dir(folder).expect("there is a folder") {
+        let path = file.expect("can be read").path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            let text = std::fs::read_to_string(&path).expect("can be read");
+            let name = path.to_string_lossy();
+            let source = Source {
+                name: &name,
+                text: &text,
+            };
+            if let Err(mistakes) = Config::load(Some(source), []) {
+                panic!("{mistakes}");
+            }
+            files += 1;
+        }
+    }
+    assert!(files >= 2, "mayfly.toml and loadtest.toml at least");
+}
+
+#[test]
+fn the_defaults_are_the_defaults() {
+    let printed = manual::manual_toml(&Config::default());
+    assert_eq!(
+        load(&printed, &[]).expect("in order").config,
+        Config::default()
+    );
+    assert_eq!(
+        Config::load(None, []).expect("in order").config,
+        Config::default()
+    );
+}
