@@ -232,7 +232,7 @@ fn mail(arguments: &[u8]) -> Result<Command<'_>, CommandError> {
     let (rest, reverse_path) =
         reverse_path(path).map_err(|why| CommandError::BadSender(offence(why, path)))?;
     let mut parameters = MailParameters::default();
-    each_parameter(rest, |keyword, value| parameters.set(keyword, value))?;
+    each_parameter(rest, |parameter| parameters.set(parameter))?;
     Ok(Command::Mail {
         reverse_path,
         parameters,
@@ -245,7 +245,7 @@ fn rcpt(arguments: &[u8]) -> Result<Command<'_>, CommandError> {
     let path = finish(before_path("TO:", arguments))?;
     let (rest, recipient) =
         forward_path(path).map_err(|why| CommandError::BadRecipient(offence(why, path)))?;
-    each_parameter(rest, |_, _| Err(CommandError::UnsupportedParameter))?;
+    each_parameter(rest, |_| Err(CommandError::UnsupportedParameter))?;
     Ok(Command::Rcpt(recipient))
 }
 
@@ -260,15 +260,15 @@ fn before_path<'a>(word: &str, arguments: &'a [u8]) -> IResult<&'a [u8], &'a [u8
 
 /// `Mail-parameters = esmtp-param *(SP esmtp-param)` (RFC 5321 section 4.1.2), spaces at the end
 /// tolerated. The first offence counts.
-fn each_parameter<'a>(
-    mut rest: &'a [u8],
-    mut take: impl FnMut(&'a [u8], Option<&'a [u8]>) -> Result<(), CommandError>,
+fn each_parameter(
+    mut rest: &[u8],
+    mut take: impl FnMut(Parameter<'_>) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
     while !rest.iter().all(|byte| *byte == b' ') {
-        let (behind, (keyword, value)) = preceded(space1, esmtp_param)
+        let (behind, parameter) = preceded(space1, esmtp_param)
             .parse(rest)
             .map_err(|_| CommandError::BadParameter)?;
-        take(keyword, value)?;
+        take(parameter)?;
         rest = behind;
     }
     Ok(())
@@ -276,18 +276,28 @@ fn each_parameter<'a>(
 
 /// `esmtp-param = esmtp-keyword ["=" esmtp-value]`, `esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")`,
 /// `esmtp-value = 1*(%d33-60 / %d62-126)` (RFC 5321 section 4.1.2), up to a space or the end.
-fn esmtp_param(input: &[u8]) -> IResult<&[u8], (&[u8], Option<&[u8]>), CommandError> {
+fn esmtp_param(input: &[u8]) -> IResult<&[u8], Parameter<'_>, CommandError> {
     let keyword = recognize(pair(
         take_while1(|byte: u8| byte.is_ascii_alphanumeric()),
         take_while(|byte: u8| byte.is_ascii_alphanumeric() || byte == b'-'),
     ));
     let value = take_while1(|byte| matches!(byte, 33..=60 | 62..=126));
-    terminated(pair(keyword, opt(preceded(char('='), value))), end_of_word).parse(input)
+    terminated(pair(keyword, opt(preceded(char('='), value))), end_of_word)
+        .map(|(keyword, value)| Parameter { keyword, value })
+        .parse(input)
+}
+
+/// An `esmtp-param`, as spelled.
+#[derive(Clone, Copy, Debug)]
+struct Parameter<'a> {
+    keyword: &'a [u8],
+    value: Option<&'a [u8]>,
 }
 
 impl MailParameters {
     /// Takes over one parameter.
-    fn set(&mut self, keyword: &[u8], value: Option<&[u8]>) -> Result<(), CommandError> {
+    fn set(&mut self, parameter: Parameter<'_>) -> Result<(), CommandError> {
+        let Parameter { keyword, value } = parameter;
         if keyword.eq_ignore_ascii_case(b"SIZE") {
             set_once(&mut self.size, size(value))
         } else if keyword.eq_ignore_ascii_case(b"BODY") {
@@ -331,7 +341,7 @@ fn body_type(value: Option<&[u8]>) -> Result<BodyType, CommandError> {
 }
 
 /// What a rule has read, or the name of what stopped it.
-fn finish<'a, T>(result: IResult<&'a [u8], T, CommandError>) -> Result<T, CommandError> {
+fn finish<T>(result: IResult<&[u8], T, CommandError>) -> Result<T, CommandError> {
     match result {
         Ok((_, read)) => Ok(read),
         Err(nom::Err::Error(why) | nom::Err::Failure(why)) => Err(why),

@@ -12,7 +12,7 @@ use memchr::{memchr, memchr2};
 use std::borrow::Cow;
 
 /// How much of an over-long line is read and thrown away before the session ends.
-pub const DISCARD_BYTES_MAX: usize = 64 << 10;
+pub const DISCARD_BYTES_MAX: u32 = 64 << 10;
 
 /// What the reader delivers.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,17 +51,17 @@ enum At {
     /// In a line that begins behind a bare LF.
     BehindBareLf,
     /// In the rest of an over-long line.
-    Discarding { read: usize, after_cr: bool },
+    Discarding { read: u32, after_cr: bool },
 }
 
 impl LineReader {
     /// Takes the next line from `input`, all of which it uses up when the line does not end there.
     /// A line may have `line_bytes_max` bytes, its CRLF included.
     pub fn read<'a>(&mut self, input: &mut &'a [u8], line_bytes_max: usize) -> Option<Line<'a>> {
-        if let At::Discarding { read, after_cr } = self.at {
-            if let Some(endless) = self.discard(input, read, after_cr) {
-                return Some(endless);
-            }
+        if let At::Discarding { read, after_cr } = self.at
+            && let Some(endless) = self.discard(input, read, after_cr)
+        {
+            return Some(endless);
         }
         if input.is_empty() || matches!(self.at, At::Discarding { .. }) {
             return None;
@@ -129,8 +129,8 @@ impl LineReader {
     }
 
     /// Throws away the rest of an over-long line; its reply has been given.
-    fn discard(&mut self, input: &mut &[u8], read: usize, after_cr: bool) -> Option<Line<'static>> {
-        let room = DISCARD_BYTES_MAX - read;
+    fn discard(&mut self, input: &mut &[u8], read: u32, after_cr: bool) -> Option<Line<'static>> {
+        let room = (DISCARD_BYTES_MAX - read) as usize;
         let window = &input[..input.len().min(room)];
         if let Some(end) = memchr(b'\n', window) {
             let cr_before = match end.checked_sub(1) {
@@ -146,7 +146,7 @@ impl LineReader {
             return Some(Line::Refused(LineOffence::Endless));
         }
         self.at = At::Discarding {
-            read: read + window.len(),
+            read: read + window.len() as u32,
             after_cr: window.last().map_or(after_cr, |last| *last == b'\r'),
         };
         None
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn discarding_is_bounded() {
-        let input = vec![b'a'; MAX + DISCARD_BYTES_MAX];
+        let input = vec![b'a'; MAX + DISCARD_BYTES_MAX as usize];
         for size in [1, 1000, input.len()] {
             let mut reader = LineReader::default();
             let mut last = None;
