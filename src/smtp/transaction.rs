@@ -45,9 +45,10 @@ impl<L> Envelope<L> {
         self.leases.len()
     }
 
-    /// Takes up an accepted recipient. `candidate` is who it is; only the first one's is needed.
+    /// Takes up an accepted recipient. `candidate` is who it is if it is the first one.
     pub(super) fn accept(&mut self, lease: L, candidate: Option<Recipient>) {
-        self.only_recipient = candidate.filter(|_| self.leases.is_empty());
+        debug_assert_eq!(candidate.is_some(), self.leases.is_empty());
+        self.only_recipient = candidate;
         self.leases.push(lease);
     }
 
