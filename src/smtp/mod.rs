@@ -14,14 +14,17 @@
 
 pub mod command;
 pub mod data;
+mod execute;
 pub mod line;
 pub mod reply;
 pub mod session;
+mod transaction;
 
 pub use reply::Reply;
 pub use session::Session;
 
 use crate::clock::Instant;
+use crate::mail::trace::With;
 use crate::mail::{Body, BodyWriter, Recipient, Reservation, ReversePath};
 use crate::settings::{Bytes, Span, settings};
 
@@ -41,7 +44,8 @@ settings! {
         pub reserve_step_bytes: Bytes = Bytes::kib(64),
         /// The session ends with 421 after this many commands that were refused for their form, order or recipient.
         pub errors_max: u32 = 20,
-        /// The session ends with 421 after this many commands in a row that move no mail (NOOP, RSET, VRFY, EHLO, HELP).
+        /// The session ends with 421 after this many commands that move no mail (NOOP, RSET, VRFY, EHLO, HELP, a message
+        /// that is refused) since mail was last delivered.
         pub junk_commands_max: u32 = 100,
         /// A message with this many Received headers is in a loop and is refused (RFC 5321 section 6.3 asks for 100 at least).
         pub hops_max: u32 = 100,
@@ -119,6 +123,16 @@ pub enum Protocol {
     Esmtp,
     /// After EHLO, inside TLS.
     Esmtps,
+}
+
+impl From<Protocol> for With {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Smtp => Self::Smtp,
+            Protocol::Esmtp => Self::Esmtp,
+            Protocol::Esmtps => Self::Esmtps,
+        }
+    }
 }
 
 /// A message whose end has been seen.

@@ -1,22 +1,46 @@
-//! The states of a session.
+//! A session as its driver sees it: bytes, time and verdicts in; actions out.
+//!
+//! What each command does is in `execute`; this file frames, asks, answers and ends.
 
 #![forbid(unsafe_code)]
 
-use super::{Action, Limits, Verdict};
+use super::line::{Line, LineOffence, LineReader};
+use super::reply::{Reply, Speaker};
+use super::transaction::{Envelope, Incoming, Progress, rejected_for};
+use super::{Action, CloseReason, Complete, Limits, Protocol, Question, Receipt, Verdict};
 use crate::clock::Instant;
-use crate::metrics::CoreMetrics;
+use crate::mail::{BodyWriter, Recipient};
+use crate::metrics::{Command as Verb, CoreMetrics, Offence, RecipientResult};
+use std::fmt;
 use std::sync::Arc;
 
-/// One client's session. See the module's text.
-#[derive(Debug)]
+/// Replies are sent when so many bytes of them wait, even while more input is at hand. So a client
+/// that pipelines and never reads fills this buffer once and not without end.
+const OUTPUT_BYTES_MAX: usize = 4 << 10;
+
+/// Room for the replies of an ordinary batch.
+const OUTPUT_BYTES_AT_FIRST: usize = 256;
+
+/// One client's session. See the module's text. `L` is what a recipient's verdict leaves here.
 pub struct Session<L> {
-    lease: Option<L>,
+    pub(super) profile: Profile,
+    pub(super) stage: Stage<L>,
+    pub(super) hello: Option<Hello>,
+    lines: LineReader,
+    output: Vec<u8>,
+    /// When the last reply was given: the time for a command runs from here.
+    replied_at: Instant,
+    errors: u32,
+    junk_commands: u32,
+    /// Whether the driver still has input that was not used up: then replies need not go yet.
+    input_left: bool,
+    stopping: bool,
 }
 
 /// What a session knows of its connection from the start.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// Our name.
+    /// Our name, 255 bytes at most.
     pub hostname: Arc<str>,
     /// Whether STARTTLS is offered.
     pub starttls: bool,
@@ -26,37 +50,469 @@ pub struct Profile {
     pub limits: Arc<Limits>,
 }
 
-#[allow(clippy::todo, unused_variables, missing_docs)]
+/// What the client called itself.
+pub(super) struct Hello {
+    pub(super) name: Box<str>,
+    /// Whether it said EHLO.
+    pub(super) extended: bool,
+}
+
+/// Where a session is. What may be known in a stage is in it.
+pub(super) enum Stage<L> {
+    /// Between transactions.
+    Idle,
+    /// Behind MAIL: commands are read.
+    Envelope(Box<Envelope<L>>),
+    /// RCPT named someone to ask about.
+    AskRecipient(Box<Envelope<L>>, Recipient),
+    /// The verdict on a recipient is out; who it is, if that will be needed.
+    AwaitRecipient(Box<Envelope<L>>, Option<Recipient>),
+    /// DATA was said.
+    AskBegin(Box<Envelope<L>>),
+    /// The body is being opened.
+    AwaitBegin(Box<Envelope<L>>),
+    /// Behind 354: data is read.
+    Data(Box<Incoming<L>>),
+    /// The data outgrows what is reserved.
+    AskGrow(Box<Incoming<L>>),
+    /// More memory is being reserved.
+    AwaitGrow(Box<Incoming<L>>),
+    /// The data is complete.
+    AskMessage(Box<Complete<L>>),
+    /// The message is being stored: it is out of this session's hands.
+    AwaitMessage,
+    /// Behind the 220 to STARTTLS.
+    StartTls,
+    /// The last reply was given.
+    Ending(CloseReason),
+}
+
+/// What holds for the time of one call.
+#[derive(Clone, Copy)]
+pub(super) struct Turn<'a> {
+    pub(super) now: Instant,
+    pub(super) metrics: &'a CoreMetrics,
+}
+
 impl<L> Session<L> {
-    /// A session that begins with a greeting.
+    /// A session that begins with a greeting. (The greeting is not among the counted replies: the
+    /// connections are counted.)
+    #[must_use]
     pub fn new(profile: Profile, now: Instant) -> Self {
-        todo!()
+        let mut session = Self {
+            profile,
+            stage: Stage::Idle,
+            hello: None,
+            lines: LineReader::default(),
+            output: Vec::new(),
+            replied_at: now,
+            errors: 0,
+            junk_commands: 0,
+            input_left: false,
+            stopping: false,
+        };
+        session.write(&Reply::Greeting);
+        session
     }
-    /// Takes as much of `input` as can be used now; the rest must be given again after the next actions.
+
+    /// Takes as much of `input` as can be used now. When some is left, it must be given again
+    /// after the next actions: at [`Action::Wait`], before any newer input.
     pub fn receive(&mut self, input: &mut &[u8], now: Instant, metrics: &CoreMetrics) {
-        todo!()
+        let turn = Turn { now, metrics };
+        while !input.is_empty() && self.output.len() < OUTPUT_BYTES_MAX {
+            match self.stage {
+                Stage::Idle | Stage::Envelope(_) => self.receive_line(input, turn),
+                Stage::Data(_) => self.receive_data(input, turn),
+                Stage::Ending(_) => *input = &[],
+                Stage::AskRecipient(..)
+                | Stage::AwaitRecipient(..)
+                | Stage::AskBegin(_)
+                | Stage::AwaitBegin(_)
+                | Stage::AskGrow(_)
+                | Stage::AwaitGrow(_)
+                | Stage::AskMessage(_)
+                | Stage::AwaitMessage
+                | Stage::StartTls => break,
+            }
+        }
+        self.input_left = !input.is_empty();
     }
+
     /// The deadline that the last [`Action::Wait`] named has passed.
     pub fn expire(&mut self, now: Instant, metrics: &CoreMetrics) {
-        todo!()
+        if !matches!(self.stage, Stage::Ending(_)) {
+            self.end(
+                &Reply::TimedOut,
+                CloseReason::TimedOut,
+                Turn { now, metrics },
+            );
+        }
     }
+
     /// Answers the last question.
     pub fn answer(&mut self, verdict: Verdict<L>, now: Instant, metrics: &CoreMetrics) {
-        todo!()
+        let turn = Turn { now, metrics };
+        match (self.take_stage(), verdict) {
+            (Stage::AwaitRecipient(envelope, candidate), Verdict::Recipient(verdict)) => {
+                self.recipient_answered(envelope, candidate, verdict, turn);
+            }
+            (Stage::AwaitBegin(envelope), Verdict::Begin(verdict)) => {
+                self.begin_answered(*envelope, verdict, turn);
+            }
+            (Stage::AwaitGrow(mut incoming), Verdict::Grow(verdict)) => {
+                incoming.grow(verdict);
+                self.stage = Stage::Data(incoming);
+            }
+            (Stage::AwaitMessage, Verdict::Message(verdict)) => {
+                self.message_answered(verdict, turn);
+            }
+            // What was asked does not matter any more.
+            (stage @ Stage::Ending(_), _) => self.stage = stage,
+            (stage, _) => {
+                debug_assert!(false, "the verdict is not of the kind that was asked for");
+                self.stage = stage;
+                self.end(&Reply::InternalError, CloseReason::Misbehaved, turn);
+            }
+        }
     }
-    /// The handshake that [`Action::StartTls`] asked for is done: the session begins anew, without a greeting.
+
+    /// The handshake that [`Action::StartTls`] asked for is done: the session begins anew, without
+    /// a greeting (RFC 3207 section 4.2).
     pub fn tls_established(&mut self, now: Instant) {
-        todo!()
+        debug_assert!(matches!(self.stage, Stage::StartTls));
+        self.profile.tls = true;
+        self.hello = None;
+        self.lines = LineReader::default();
+        self.replied_at = now;
+        self.stage = Stage::Idle;
+        if self.stopping {
+            self.write(&Reply::ShuttingDown);
+            self.stage = Stage::Ending(CloseReason::Shutdown);
+        }
     }
-    /// Plaintext came behind STARTTLS, before the handshake.
+
+    /// Plaintext came behind STARTTLS, before the handshake: nothing from here on could be trusted.
     pub fn plaintext_behind_starttls(&mut self, metrics: &CoreMetrics) {
-        todo!()
+        let now = self.replied_at;
+        self.refuse_starttls(Turn { now, metrics });
     }
-    /// The server stops: ends an idle session with 421 now, one with a transaction after it.
+
+    /// The server stops: ends an idle session with 421 now, one with a transaction after it
+    /// (RFC 5321 section 3.8).
     pub fn shut_down(&mut self, metrics: &CoreMetrics) {
-        todo!()
+        self.stopping = true;
+        let now = self.replied_at;
+        self.stop_if_idle(Turn { now, metrics });
     }
+
+    /// Whether a transaction is under way: MAIL was accepted, and its end is not yet decided.
+    #[must_use]
+    pub const fn in_transaction(&self) -> bool {
+        !matches!(self.stage, Stage::Idle | Stage::StartTls | Stage::Ending(_))
+    }
+
+    /// What to do next. Replies that wait are sent first, unless the driver has input left and
+    /// more replies will come.
     pub fn next_action(&mut self) -> Action<L> {
-        todo!()
+        if self.must_flush() {
+            return Action::Send(std::mem::take(&mut self.output));
+        }
+        let (stage, action) = match self.take_stage() {
+            Stage::AskRecipient(envelope, recipient) => {
+                let candidate = (envelope.recipients() == 0).then(|| recipient.clone());
+                let declared_bytes = envelope.declared_bytes();
+                let question = Question::Recipient {
+                    recipient,
+                    declared_bytes,
+                };
+                (
+                    Stage::AwaitRecipient(envelope, candidate),
+                    Action::Ask(question),
+                )
+            }
+            Stage::AskBegin(envelope) => {
+                let name = self.hello.as_ref().map_or("", |hello| &hello.name);
+                let beginning = envelope.beginning(name, self.protocol(), &self.profile.limits);
+                (
+                    Stage::AwaitBegin(envelope),
+                    Action::Ask(Question::Begin(beginning)),
+                )
+            }
+            Stage::AskGrow(incoming) => {
+                let bytes = incoming.growth(&self.profile.limits);
+                (
+                    Stage::AwaitGrow(incoming),
+                    Action::Ask(Question::Grow { bytes }),
+                )
+            }
+            Stage::AskMessage(complete) => (
+                Stage::AwaitMessage,
+                Action::Ask(Question::Message(complete)),
+            ),
+            Stage::StartTls => (Stage::StartTls, Action::StartTls),
+            Stage::Ending(reason) => (Stage::Ending(reason), Action::Close(reason)),
+            stage => {
+                let deadline = self.deadline(&stage);
+                (stage, Action::Wait { deadline })
+            }
+        };
+        self.stage = stage;
+        action
+    }
+
+    fn must_flush(&self) -> bool {
+        let more_replies_will_come = match self.stage {
+            Stage::Idle | Stage::Envelope(_) | Stage::Data(_) => self.input_left,
+            Stage::StartTls | Stage::Ending(_) => false,
+            _ => true,
+        };
+        self.output.len() >= OUTPUT_BYTES_MAX
+            || (!self.output.is_empty() && !more_replies_will_come)
+    }
+
+    fn deadline(&self, stage: &Stage<L>) -> Instant {
+        match stage {
+            Stage::Data(incoming) => incoming.deadline(&self.profile.limits),
+            _ => self.replied_at.plus(self.profile.limits.command_timeout.0),
+        }
+    }
+
+    fn receive_line(&mut self, input: &mut &[u8], turn: Turn<'_>) {
+        let line_bytes_max = self.profile.limits.line_bytes_max.as_usize();
+        match self.lines.read(input, line_bytes_max) {
+            None => return,
+            Some(Line::Complete(line)) => self.execute(&line, !input.is_empty(), turn),
+            Some(Line::Refused(why)) => self.refuse_line(why, turn),
+        }
+        self.stop_if_idle(turn);
+    }
+
+    fn refuse_line(&mut self, why: LineOffence, turn: Turn<'_>) {
+        let (reply, offence) = match why {
+            LineOffence::BareNewline => (Reply::BareNewlineInCommand, Offence::BareNewline),
+            LineOffence::NulByte => (Reply::NulInCommand, Offence::NulByte),
+            LineOffence::TooLong => (Reply::LineTooLong, Offence::LineTooLong),
+            LineOffence::Endless => {
+                return self.end(&Reply::Endless, CloseReason::Misbehaved, turn);
+            }
+        };
+        turn.metrics.smtp_commands.of(Verb::Unknown).increment();
+        self.refuse(&reply, offence, turn);
+    }
+
+    fn receive_data(&mut self, input: &mut &[u8], turn: Turn<'_>) {
+        let limits = &self.profile.limits;
+        let Stage::Data(incoming) = &mut self.stage else {
+            return;
+        };
+        match incoming.receive(input, limits) {
+            Progress::Starved => {}
+            Progress::Endless => self.end(&Reply::Endless, CloseReason::Misbehaved, turn),
+            Progress::Full => {
+                if let Stage::Data(incoming) = self.take_stage() {
+                    self.stage = Stage::AskGrow(incoming);
+                }
+            }
+            Progress::Ended => {
+                if let Stage::Data(incoming) = self.take_stage() {
+                    self.data_ended(*incoming, turn);
+                }
+            }
+        }
+    }
+
+    fn data_ended(&mut self, incoming: Incoming<L>, turn: Turn<'_>) {
+        match incoming.finish(&self.profile.limits) {
+            Ok(complete) => self.stage = Stage::AskMessage(Box::new(complete)),
+            Err((reply, why)) => {
+                turn.metrics.messages_rejected.of(why).increment();
+                self.say(&reply, turn);
+                self.count_junk(turn);
+                self.stop_if_idle(turn);
+            }
+        }
+    }
+
+    fn recipient_answered(
+        &mut self,
+        mut envelope: Box<Envelope<L>>,
+        candidate: Option<Recipient>,
+        verdict: Result<L, Reply>,
+        turn: Turn<'_>,
+    ) {
+        match verdict {
+            Ok(lease) => {
+                envelope.accept(lease, candidate);
+                self.stage = Stage::Envelope(envelope);
+                turn.metrics
+                    .recipients
+                    .of(RecipientResult::Accepted)
+                    .increment();
+                self.say(&Reply::RecipientOk, turn);
+            }
+            Err(reply) => {
+                let result = match reply {
+                    Reply::MailboxFull => RecipientResult::MailboxFull,
+                    Reply::NoSuchMailbox => RecipientResult::NoSuchMailbox,
+                    Reply::RelayDenied => RecipientResult::RelayDenied,
+                    _ => RecipientResult::TryLater,
+                };
+                self.refuse_recipient(envelope, &reply, result, turn);
+            }
+        }
+    }
+
+    /// Refuses a recipient. It counts as an error when it is refused for good, or when more were
+    /// refused for now than a message may have.
+    pub(super) fn refuse_recipient(
+        &mut self,
+        mut envelope: Box<Envelope<L>>,
+        reply: &Reply,
+        result: RecipientResult,
+        turn: Turn<'_>,
+    ) {
+        let is_error =
+            reply.is_permanent() || envelope.defer() > self.profile.limits.recipients_max;
+        self.stage = Stage::Envelope(envelope);
+        turn.metrics.recipients.of(result).increment();
+        self.say(reply, turn);
+        if is_error {
+            self.count_error(turn);
+        }
+    }
+
+    fn begin_answered(
+        &mut self,
+        envelope: Envelope<L>,
+        verdict: Result<BodyWriter, Reply>,
+        turn: Turn<'_>,
+    ) {
+        match verdict {
+            Ok(body) => {
+                self.stage = Stage::Data(Box::new(Incoming::new(envelope, body, turn.now)));
+                self.say(&Reply::StartData, turn);
+            }
+            Err(reply) => {
+                drop(envelope);
+                self.message_refused(&reply, turn);
+            }
+        }
+    }
+
+    fn message_answered(&mut self, verdict: Result<Receipt, Reply>, turn: Turn<'_>) {
+        match verdict {
+            Ok(receipt) => {
+                self.junk_commands = 0;
+                self.say(&Reply::Held(Box::new(receipt)), turn);
+                self.stop_if_idle(turn);
+            }
+            Err(reply) => self.message_refused(&reply, turn),
+        }
+    }
+
+    /// The transaction is over, without a message.
+    fn message_refused(&mut self, reply: &Reply, turn: Turn<'_>) {
+        turn.metrics
+            .messages_rejected
+            .of(rejected_for(reply))
+            .increment();
+        self.say(reply, turn);
+        self.count_junk(turn);
+        self.stop_if_idle(turn);
+    }
+
+    /// What the Received header will call the protocol (RFC 3848).
+    const fn protocol(&self) -> Protocol {
+        match (&self.hello, self.profile.tls) {
+            (Some(Hello { extended: true, .. }), true) => Protocol::Esmtps,
+            (Some(Hello { extended: true, .. }), false) => Protocol::Esmtp,
+            _ => Protocol::Smtp,
+        }
+    }
+
+    /// The stage, to be made into the next one. [`Stage::Idle`] stands in its place meanwhile.
+    pub(super) const fn take_stage(&mut self) -> Stage<L> {
+        std::mem::replace(&mut self.stage, Stage::Idle)
+    }
+
+    /// Gives a reply: from now on the client has time for its next command.
+    pub(super) fn say(&mut self, reply: &Reply, turn: Turn<'_>) {
+        turn.metrics.smtp_replies.of(reply.code()).increment();
+        self.replied_at = turn.now;
+        self.write(reply);
+    }
+
+    fn write(&mut self, reply: &Reply) {
+        let speaker = Speaker {
+            hostname: &self.profile.hostname,
+            message_bytes_max: self.profile.limits.message_bytes_max.0,
+        };
+        if self.output.capacity() == 0 {
+            self.output.reserve(OUTPUT_BYTES_AT_FIRST);
+        }
+        reply.write(speaker, &mut self.output);
+    }
+
+    /// Gives a reply that says what the client did wrong.
+    pub(super) fn refuse(&mut self, reply: &Reply, offence: Offence, turn: Turn<'_>) {
+        turn.metrics.smtp_offences.of(offence).increment();
+        self.say(reply, turn);
+        self.count_error(turn);
+    }
+
+    fn count_error(&mut self, turn: Turn<'_>) {
+        self.errors += 1;
+        if self.errors >= self.profile.limits.errors_max {
+            turn.metrics
+                .smtp_offences
+                .of(Offence::TooManyErrors)
+                .increment();
+            self.end(&Reply::TooManyErrors, CloseReason::Misbehaved, turn);
+        }
+    }
+
+    /// Counts a command that moved no mail, after its reply.
+    pub(super) fn count_junk(&mut self, turn: Turn<'_>) {
+        self.junk_commands += 1;
+        if self.junk_commands >= self.profile.limits.junk_commands_max {
+            turn.metrics
+                .smtp_offences
+                .of(Offence::TooManyJunkCommands)
+                .increment();
+            self.end(&Reply::TooManyJunkCommands, CloseReason::Misbehaved, turn);
+        }
+    }
+
+    /// Says goodbye. Nothing that the client sends is looked at any more.
+    pub(super) fn end(&mut self, reply: &Reply, reason: CloseReason, turn: Turn<'_>) {
+        self.abort(turn);
+        self.say(reply, turn);
+        self.stage = Stage::Ending(reason);
+    }
+
+    /// Ends the transaction, if there is one, before its message is complete.
+    pub(super) fn abort(&mut self, turn: Turn<'_>) {
+        if self.in_transaction() {
+            turn.metrics.transactions_aborted.increment();
+            self.stage = Stage::Idle;
+        }
+    }
+
+    fn stop_if_idle(&mut self, turn: Turn<'_>) {
+        if self.stopping && matches!(self.stage, Stage::Idle) {
+            self.end(&Reply::ShuttingDown, CloseReason::Shutdown, turn);
+        }
+    }
+}
+
+impl<L> fmt::Debug for Session<L> {
+    /// Where it is, nothing that the client said.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.stage {
+            Stage::Idle => "Session(idle)",
+            Stage::StartTls => "Session(before TLS)",
+            Stage::Ending(_) => "Session(ending)",
+            _ => "Session(in a transaction)",
+        })
     }
 }

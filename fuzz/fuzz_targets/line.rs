@@ -1,0 +1,8 @@
+//! Lines do not depend on the segmentation.
+
+#![no_main]
+
+#[path = "../../tests/harness/mod.rs"]
+mod harness;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| harness::fuzz_line(data));

@@ -1,0 +1,264 @@
+//! One mail transaction: the envelope, then the data.
+//!
+//! A transaction is one owned value; to reset it is to drop it. Dropping it gives back the leases
+//! and the reserved memory, on whatever path it goes.
+
+#![forbid(unsafe_code)]
+
+use super::data::{DataOffence, DataReader, HopCounter, Piece};
+use super::reply::Reply;
+use super::{Beginning, Complete, Limits, Protocol};
+use crate::clock::Instant;
+use crate::mail::{BodyWriter, Recipient, Reservation, ReversePath};
+use crate::metrics::Rejected;
+use std::time::Duration;
+
+/// What MAIL and RCPT have said.
+pub(super) struct Envelope<L> {
+    reverse_path: ReversePath,
+    /// As declared with SIZE; 0 if it was not.
+    declared_bytes: u64,
+    leases: Vec<L>,
+    /// The accepted recipient, as long as there is exactly one.
+    only_recipient: Option<Recipient>,
+    /// Recipients refused with a 4yz reply.
+    deferred: u32,
+}
+
+impl<L> Envelope<L> {
+    pub(super) const fn new(reverse_path: ReversePath, declared_bytes: u64) -> Self {
+        Self {
+            reverse_path,
+            declared_bytes,
+            leases: Vec::new(),
+            only_recipient: None,
+            deferred: 0,
+        }
+    }
+
+    pub(super) const fn declared_bytes(&self) -> u64 {
+        self.declared_bytes
+    }
+
+    /// How many recipients are accepted.
+    pub(super) const fn recipients(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// Takes up an accepted recipient. `candidate` is who it is if it is the first one.
+    pub(super) fn accept(&mut self, lease: L, candidate: Option<Recipient>) {
+        debug_assert_eq!(candidate.is_some(), self.leases.is_empty());
+        self.only_recipient = candidate;
+        self.leases.push(lease);
+    }
+
+    /// Takes note of a recipient that was refused for now; says how many there were.
+    pub(super) const fn defer(&mut self) -> u32 {
+        self.deferred = self.deferred.saturating_add(1);
+        self.deferred
+    }
+
+    /// What the body shall begin with and how much memory it needs at first.
+    pub(super) fn beginning(&self, helo: &str, protocol: Protocol, limits: &Limits) -> Beginning {
+        let bytes = match self.declared_bytes {
+            0 => limits.reserve_step_bytes.0.min(limits.message_bytes_max.0),
+            declared => declared,
+        };
+        Beginning {
+            bytes,
+            reverse_path: self.reverse_path.clone(),
+            helo: helo.into(),
+            protocol,
+            only_recipient: self.only_recipient.clone(),
+        }
+    }
+}
+
+/// A message that is coming in.
+pub(super) struct Incoming<L> {
+    reverse_path: ReversePath,
+    reader: DataReader,
+    hops: HopCounter,
+    fate: Fate<L>,
+    /// Why memory could not be had, if so.
+    no_memory: Option<Reply>,
+    /// Bytes of content so far, whether kept or not.
+    content_bytes: u64,
+    /// Bytes read so far, as they came.
+    received_bytes: u64,
+    started_at: Instant,
+}
+
+/// What becomes of what comes in.
+enum Fate<L> {
+    /// It will be delivered.
+    Kept { body: BodyWriter, leases: Vec<L> },
+    /// It will be refused at its end; memory and leases are given back already.
+    Doomed,
+}
+
+/// Where reading came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The data is complete.
+    Ended,
+    /// Too much came after the message was doomed.
+    Endless,
+    /// There is more than is reserved.
+    Full,
+    /// The input is used up.
+    Starved,
+}
+
+impl<L> Incoming<L> {
+    pub(super) fn new(envelope: Envelope<L>, body: BodyWriter, now: Instant) -> Self {
+        Self {
+            reverse_path: envelope.reverse_path,
+            reader: DataReader::new(),
+            hops: HopCounter::new(),
+            fate: Fate::Kept {
+                body,
+                leases: envelope.leases,
+            },
+            no_memory: None,
+            content_bytes: 0,
+            received_bytes: 0,
+            started_at: now,
+        }
+    }
+
+    /// Reads on. A doomed message is read to its true end, up to a bound.
+    pub(super) fn receive(&mut self, input: &mut &[u8], limits: &Limits) -> Progress {
+        let size_max = limits.message_bytes_max.0;
+        while !input.is_empty() {
+            let before = input.len();
+            let piece = match &self.fate {
+                Fate::Kept { body, .. } => {
+                    let room = size_max.saturating_sub(self.content_bytes);
+                    let room = body.room().min(usize::try_from(room).unwrap_or(usize::MAX));
+                    self.reader.read(input, room)
+                }
+                Fate::Doomed => {
+                    let left = received_bytes_max(limits).saturating_sub(self.received_bytes);
+                    if left == 0 {
+                        return Progress::Endless;
+                    }
+                    let window = usize::try_from(left).unwrap_or(usize::MAX).min(before);
+                    let (mut window, rest) = input.split_at(window);
+                    let piece = self.reader.read(&mut window, usize::MAX);
+                    *input = &input[before - window.len() - rest.len()..];
+                    piece
+                }
+            };
+            self.received_bytes += (before - input.len()) as u64;
+            if let Piece::Content(content) = piece {
+                self.take(content);
+            }
+            if self.reader.offence().is_some() || self.hops.hops() >= limits.hops_max {
+                self.fate = Fate::Doomed;
+            }
+            match piece {
+                Piece::End => return Progress::Ended,
+                Piece::Full if matches!(self.fate, Fate::Doomed) => {}
+                Piece::Full if self.content_bytes >= size_max => self.fate = Fate::Doomed,
+                Piece::Full => return Progress::Full,
+                Piece::Content(_) | Piece::Starved => {}
+            }
+        }
+        Progress::Starved
+    }
+
+    fn take(&mut self, content: &[u8]) {
+        self.content_bytes += content.len() as u64;
+        self.hops.observe(content);
+        if let Fate::Kept { body, .. } = &mut self.fate {
+            let taken = body.write(content);
+            debug_assert_eq!(
+                taken,
+                content.len(),
+                "no more was read than there is room for"
+            );
+        }
+    }
+
+    /// How much more to reserve: a step, or what is left up to the largest message.
+    pub(super) fn growth(&self, limits: &Limits) -> u64 {
+        let left = limits.message_bytes_max.0 - self.content_bytes;
+        limits.reserve_step_bytes.0.max(1).min(left)
+    }
+
+    /// Goes on with more memory, or without a chance.
+    pub(super) fn grow(&mut self, verdict: Result<Reservation, Reply>) {
+        match (verdict, &mut self.fate) {
+            (Ok(reservation), Fate::Kept { body, .. }) => body.grow(reservation),
+            (Ok(_), Fate::Doomed) => {}
+            (Err(reply), _) => {
+                self.no_memory = Some(reply);
+                self.fate = Fate::Doomed;
+            }
+        }
+    }
+
+    /// When it is too slow: `data_timeout` after its start, and later by the time that the bytes
+    /// received so far are allowed.
+    pub(super) fn deadline(&self, limits: &Limits) -> Instant {
+        let bytes_per_second = limits.data_bytes_per_second_min.0.max(1);
+        let earned = self.received_bytes.saturating_mul(1000) / bytes_per_second;
+        self.started_at
+            .plus(limits.data_timeout.0)
+            .plus(Duration::from_millis(earned))
+    }
+
+    /// The message, or why there is none. Which of several reasons is named does not depend on the
+    /// order in which they came up, so not on the segmentation either: what will never do comes
+    /// before what may do later.
+    pub(super) fn finish(self, limits: &Limits) -> Result<Complete<L>, (Reply, Rejected)> {
+        match (self.refusal(limits), self.fate) {
+            (None, Fate::Kept { body, leases }) => Ok(Complete {
+                reverse_path: self.reverse_path,
+                leases,
+                body: body.finish(),
+            }),
+            (Some(refusal), _) => Err(refusal),
+            (None, Fate::Doomed) => {
+                debug_assert!(false, "what dooms a message stays on record");
+                Err((Reply::TryLater, Rejected::TryLater))
+            }
+        }
+    }
+
+    fn refusal(&self, limits: &Limits) -> Option<(Reply, Rejected)> {
+        match self.reader.offence() {
+            Some(DataOffence::BareNewline) => {
+                return Some((Reply::BareNewlineInMessage, Rejected::BareNewline));
+            }
+            Some(DataOffence::NulByte) => return Some((Reply::NulInMessage, Rejected::NulByte)),
+            None => {}
+        }
+        if self.hops.hops() >= limits.hops_max {
+            Some((Reply::TooManyHops, Rejected::TooManyHops))
+        } else if self.content_bytes > limits.message_bytes_max.0 {
+            Some((Reply::TooBig, Rejected::TooBig))
+        } else {
+            let reply = self.no_memory.clone()?;
+            let why = rejected_for(&reply);
+            Some((reply, why))
+        }
+    }
+}
+
+/// How the metrics name a refusal that was decided elsewhere.
+pub(super) const fn rejected_for(reply: &Reply) -> Rejected {
+    match reply {
+        Reply::NoMemory => Rejected::Memory,
+        _ => Rejected::TryLater,
+    }
+}
+
+/// How much of one message is read at all: half as much again as the largest may have, and a
+/// little, so that even the smallest limit lets a message be read to its end. Dots that
+/// transparency adds are at most a third.
+const fn received_bytes_max(limits: &Limits) -> u64 {
+    let size_max = limits.message_bytes_max.0;
+    size_max.saturating_add(size_max / 2).saturating_add(1024)
+}

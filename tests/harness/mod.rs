@@ -1,0 +1,292 @@
+//! A driver without sockets, and what must hold for arbitrary input.
+//!
+//! The bodies of the fuzz targets live here, so that ordinary tests replay their corpus.
+
+#![forbid(unsafe_code)]
+#![allow(dead_code)] // Each test that includes this file uses a part of it.
+
+use mayfly::clock::Instant;
+use mayfly::mail::message::QueueId;
+use mayfly::mail::{Address, BodyWriter, Ledger, Recipient, ReversePath};
+use mayfly::metrics::CoreMetrics;
+use mayfly::settings::Bytes;
+use mayfly::smtp::command::{Command, parse};
+use mayfly::smtp::data::{DataReader, HopCounter, Piece};
+use mayfly::smtp::line::{Line, LineReader};
+use mayfly::smtp::reply::Speaker;
+use mayfly::smtp::session::Profile;
+use mayfly::smtp::{Action, Complete, Limits, Question, Receipt, Reply, Session, Verdict};
+use std::sync::Arc;
+
+/// The memory that all messages of a conversation have.
+const LEDGER_BYTES: u64 = 200;
+
+/// Limits small enough for arbitrary input to reach them.
+pub(crate) fn tight_limits() -> Arc<Limits> {
+    Arc::new(Limits {
+        line_bytes_max: Bytes(64),
+        recipients_max: 3,
+        message_bytes_max: Bytes(300),
+        reserve_step_bytes: Bytes(16),
+        errors_max: 12,
+        junk_commands_max: 12,
+        hops_max: 3,
+        ..Limits::default()
+    })
+}
+
+/// A session's profile on the host `mx.test`.
+pub(crate) fn profile(limits: Arc<Limits>) -> Profile {
+    Profile {
+        hostname: "mx.test".into(),
+        starttls: false,
+        tls: false,
+        limits,
+    }
+}
+
+/// All that can be seen of a conversation.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// What the client got.
+    pub(crate) output: Vec<u8>,
+    /// Questions, bodies, and how it ended.
+    pub(crate) events: Vec<String>,
+}
+
+/// Has `input` come in pieces of the sizes that `next_size` says, and answers every question by a
+/// simple rule.
+pub(crate) fn converse(
+    input: &[u8],
+    mut next_size: impl FnMut() -> usize,
+    limits: Arc<Limits>,
+) -> Record {
+    let metrics = CoreMetrics::default();
+    let ledger = Ledger::new(LEDGER_BYTES);
+    let now = Instant::from_secs(1);
+    let mut session = Session::new(profile(limits), now);
+    let mut record = Record::default();
+    let (mut chunk, mut left) = input.split_at(0);
+    let mut stuck_at = (usize::MAX, 0);
+    loop {
+        match session.next_action() {
+            Action::Send(bytes) => record.output.extend_from_slice(&bytes),
+            Action::Ask(question) => {
+                record.events.push(describe(&question));
+                session.answer(decide(question, &ledger), now, &metrics);
+            }
+            Action::StartTls => unreachable!("it was not offered"),
+            Action::Wait { .. } => {
+                if chunk.is_empty() {
+                    if left.is_empty() {
+                        break;
+                    }
+                    (chunk, left) = left.split_at(next_size().clamp(1, left.len()));
+                }
+                let before = (chunk.len(), record.events.len());
+                assert!(stuck_at != before, "the session makes progress");
+                session.receive(&mut chunk, now, &metrics);
+                if chunk.len() == before.0 {
+                    stuck_at = before; // It must have a question before it can go on.
+                }
+            }
+            Action::Close(reason) => {
+                record.events.push(format!("{reason:?}"));
+                break;
+            }
+        }
+    }
+    drop(session);
+    assert_eq!(ledger.used(), 0, "all memory is given back");
+    record
+}
+
+/// A question as a transcript writes it.
+pub(crate) fn describe<L>(question: &Question<L>) -> String {
+    match question {
+        Question::Recipient {
+            recipient,
+            declared_bytes,
+        } => format!("Recipient {} size={declared_bytes}", shown(Some(recipient))),
+        Question::Begin(beginning) => format!(
+            "Begin {} from={} helo={} with={:?} for={}",
+            beginning.bytes,
+            path(&beginning.reverse_path),
+            beginning.helo,
+            beginning.protocol,
+            shown(beginning.only_recipient.as_ref()),
+        ),
+        Question::Grow { bytes } => format!("Grow {bytes}"),
+        Question::Message(complete) => format!(
+            "Message from={} leases={}",
+            path(&complete.reverse_path),
+            complete.leases.len()
+        ),
+    }
+}
+
+/// The bytes of a message.
+pub(crate) fn content<L>(complete: &Complete<L>) -> Vec<u8> {
+    complete.body.segments().collect::<Vec<_>>().concat()
+}
+
+fn path(path: &ReversePath) -> String {
+    match path {
+        ReversePath::Null => "<>".to_owned(),
+        ReversePath::Address(text) => format!("<{text}>"),
+    }
+}
+
+fn shown(recipient: Option<&Recipient>) -> String {
+    match recipient {
+        None => "-".to_owned(),
+        Some(Recipient::Postmaster) => "<postmaster>".to_owned(),
+        Some(Recipient::Address(address)) => format!("<{}>", address.as_str()),
+    }
+}
+
+/// The receipt that all messages get.
+pub(crate) fn receipt() -> Receipt {
+    Receipt {
+        kept_until: "2026-11-22T10:00:00Z".to_owned(),
+        queue_id: QueueId::from_random(0),
+    }
+}
+
+/// The simple rule: names tell what becomes of them, and memory is short.
+fn decide(question: Question<Vec<u8>>, ledger: &Ledger) -> Verdict<Vec<u8>> {
+    let reserve = |bytes| ledger.reserve(bytes).ok_or(Reply::NoMemory);
+    match question {
+        Question::Recipient { recipient, .. } => {
+            Verdict::Recipient(match shown(Some(&recipient)).get(..3) {
+                Some("<no") => Err(Reply::NoSuchMailbox),
+                Some("<fu") => Err(Reply::MailboxFull),
+                _ => Ok(Vec::new()),
+            })
+        }
+        Question::Begin(beginning) => Verdict::Begin(reserve(beginning.bytes).map(BodyWriter::new)),
+        Question::Grow { bytes } => Verdict::Grow(reserve(bytes)),
+        Question::Message(complete) => {
+            let refused = content(&complete).starts_with(b"later");
+            Verdict::Message(if refused {
+                Err(Reply::TryLater)
+            } else {
+                Ok(receipt())
+            })
+        }
+    }
+}
+
+/// Two bytes of a fuzz input choose the sizes of the chunks in which the rest comes.
+fn split(data: &[u8]) -> (impl FnMut() -> usize, &[u8]) {
+    let (sizes, input) = data.split_at(data.len().min(2));
+    let sizes = [0, 1].map(|place| sizes.get(place).map_or(1, |size| usize::from(*size)));
+    let mut turn = 0;
+    let next_size = move || {
+        turn += 1;
+        (sizes[turn % 2] % 40).max(1)
+    };
+    (next_size, input)
+}
+
+/// Fuzz body: lines do not depend on the segmentation.
+pub(crate) fn fuzz_line(data: &[u8]) {
+    let (mut next_size, input) = split(data);
+    let lines = |next_size: &mut dyn FnMut() -> usize| {
+        let mut reader = LineReader::default();
+        let mut lines = Vec::new();
+        let mut left = input;
+        while !left.is_empty() {
+            let mut chunk;
+            (chunk, left) = left.split_at(next_size().min(left.len()));
+            while !chunk.is_empty() {
+                match reader.read(&mut chunk, 64) {
+                    Some(Line::Complete(line)) => {
+                        assert!(!line.iter().any(|byte| b"\r\n\0".contains(byte)));
+                        assert!(line.len() <= 62);
+                        lines.push(Ok(line.into_owned()));
+                    }
+                    Some(Line::Refused(why)) => lines.push(Err(why)),
+                    None => assert!(chunk.is_empty()),
+                }
+            }
+        }
+        lines
+    };
+    assert_eq!(lines(&mut || input.len()), lines(&mut next_size));
+}
+
+/// Fuzz body: no line upsets the grammar, and canonical forms are stable.
+pub(crate) fn fuzz_command(data: &[u8]) {
+    match parse(data).1 {
+        Ok(Command::Rcpt(Recipient::Address(address))) => {
+            let again = Address::parse(address.as_str()).expect("a canonical form is legal");
+            assert!(again == address, "a canonical form is stable");
+        }
+        Ok(Command::Mail {
+            reverse_path: ReversePath::Address(text),
+            ..
+        }) => {
+            assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+            let (local, domain) = text.rsplit_once('@').expect("an address has an @");
+            assert!(!local.is_empty() && !domain.is_empty());
+        }
+        Ok(Command::Ehlo(name) | Command::Helo(name)) => {
+            assert!(name.bytes().all(|byte| byte.is_ascii_graphic()));
+        }
+        Ok(_) => {}
+        Err(why) => {
+            let speaker = Speaker {
+                hostname: "mx.test",
+                message_bytes_max: 1,
+            };
+            let mut line = Vec::new();
+            why.reply().write(speaker, &mut line);
+            assert!(line.starts_with(b"5") && line.len() <= 512);
+        }
+    }
+}
+
+/// Fuzz body: content, offences and the end do not depend on the segmentation.
+pub(crate) fn fuzz_data(data: &[u8]) {
+    let (mut next_size, input) = split(data);
+    let read = |next_size: &mut dyn FnMut() -> usize, room: usize| {
+        let mut reader = DataReader::new();
+        let mut hops = HopCounter::new();
+        let mut content = Vec::new();
+        let mut left = input;
+        let mut rest = None;
+        while rest.is_none() && !left.is_empty() {
+            let mut chunk;
+            (chunk, left) = left.split_at(next_size().min(left.len()));
+            loop {
+                match reader.read(&mut chunk, room) {
+                    Piece::Content(piece) => {
+                        hops.observe(piece);
+                        content.extend_from_slice(piece);
+                    }
+                    Piece::Full => unreachable!("there is room"),
+                    Piece::End => {
+                        rest = Some(chunk.len() + left.len());
+                        break;
+                    }
+                    Piece::Starved => break,
+                }
+            }
+        }
+        (content, reader.offence(), hops.hops(), rest)
+    };
+    let room = next_size();
+    assert_eq!(
+        read(&mut || input.len(), usize::MAX),
+        read(&mut next_size, room)
+    );
+}
+
+/// Fuzz body: nothing that can be seen of a session depends on the segmentation.
+pub(crate) fn fuzz_session(data: &[u8]) {
+    let (next_size, input) = split(data);
+    let whole = converse(input, || input.len(), tight_limits());
+    let pieces = converse(input, next_size, tight_limits());
+    assert_eq!(whole, pieces);
+}

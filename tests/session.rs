@@ -1,0 +1,109 @@
+//! What a session costs, how it batches its replies, and what it counts.
+
+#![forbid(unsafe_code)]
+
+mod harness;
+
+use harness::{converse, profile, tight_limits};
+use mayfly::clock::Instant;
+use mayfly::metrics::{Command, CoreMetrics, Offence, RecipientResult, ReplyCode};
+use mayfly::smtp::{Action, Limits, Reply, Session, Verdict};
+use std::sync::Arc;
+
+const NOW: Instant = Instant::from_secs(1);
+
+fn session(limits: Limits) -> Session<()> {
+    let mut session = Session::new(profile(Arc::new(limits)), NOW);
+    assert!(matches!(session.next_action(), Action::Send(_)));
+    session
+}
+
+#[test]
+fn an_idle_session_is_small() {
+    let size = size_of::<Session<Box<u8>>>();
+    assert!(size < 200, "{size} bytes");
+}
+
+#[test]
+fn the_replies_of_a_batch_leave_together() {
+    let metrics = CoreMetrics::default();
+    let mut session = session(Limits::default());
+    let mut input = &b"HELO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<u@d>\r\nRCPT TO:<v@d>\r\nNOOP\r\n"[..];
+    let mut sent = Vec::new();
+    loop {
+        match session.next_action() {
+            Action::Send(bytes) => sent.push(String::from_utf8_lossy(&bytes).into_owned()),
+            Action::Ask(_) => session.answer(Verdict::Recipient(Ok(())), NOW, &metrics),
+            Action::Wait { .. } if input.is_empty() => break,
+            Action::Wait { .. } => session.receive(&mut input, NOW, &metrics),
+            other => panic!("not expected: {other:?}"),
+        }
+    }
+    let expected =
+        "250 mx.test\r\n250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n250 2.1.5 Ok\r\n250 2.0.0 Ok\r\n";
+    assert_eq!(sent, [expected]);
+}
+
+#[test]
+fn a_client_that_never_reads_does_not_fill_memory() {
+    let metrics = CoreMetrics::default();
+    let junk_commands_max = u32::MAX;
+    let mut session = session(Limits {
+        junk_commands_max,
+        ..Limits::default()
+    });
+    let flood = b"NOOP\r\n".repeat(100_000);
+    let mut input = &flood[..];
+    session.receive(&mut input, NOW, &metrics);
+    assert!(flood.len() - input.len() < 10_000, "it stops to read");
+    let Action::Send(bytes) = session.next_action() else {
+        panic!("there is something to send");
+    };
+    assert!(bytes.len() < 5_000);
+}
+
+#[test]
+fn what_happens_is_counted() {
+    let metrics = CoreMetrics::default();
+    let mut session = session(Limits::default());
+    let mut input = &b"HELO x\r\nFOO\r\nNOOP\0\r\nDATA\r\nMAIL FROM:<a@b>\r\nRCPT TO:<u@d>\r\n"[..];
+    session.receive(&mut input, NOW, &metrics);
+    assert!(input.is_empty());
+    assert!(matches!(session.next_action(), Action::Ask(_)));
+    let verdict = Verdict::Recipient(Err(Reply::NoSuchMailbox));
+    session.answer(verdict, NOW, &metrics);
+    assert!(session.in_transaction());
+    session.receive(&mut &b"QUIT\r\n"[..], NOW, &metrics);
+    assert!(!session.in_transaction());
+
+    let commands = |command| metrics.smtp_commands.of(command).value();
+    assert_eq!(commands(Command::Unknown), 2);
+    assert_eq!((commands(Command::Helo), commands(Command::Rcpt)), (1, 1));
+    let replies = |code| metrics.smtp_replies.of(code).value();
+    assert_eq!((replies(ReplyCode::R250), replies(ReplyCode::R500)), (2, 2));
+    assert_eq!((replies(ReplyCode::R550), replies(ReplyCode::R221)), (1, 1));
+    let offences = |offence| metrics.smtp_offences.of(offence).value();
+    assert_eq!(offences(Offence::Syntax), 1);
+    assert_eq!(
+        (offences(Offence::NulByte), offences(Offence::Sequence)),
+        (1, 1)
+    );
+    let refused = metrics.recipients.of(RecipientResult::NoSuchMailbox);
+    assert_eq!(refused.value(), 1);
+    assert_eq!(metrics.transactions_aborted.value(), 1);
+}
+
+#[test]
+fn a_session_that_goes_gives_everything_back() {
+    // `converse` checks the ledger after each of these cuts a message off.
+    let input =
+        b"EHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@mx.test>\r\nDATA\r\n0123456789\r\n.\r\n";
+    for cut in 0..=input.len() {
+        let record = converse(&input[..cut], || 3, tight_limits());
+        let is_whole = record
+            .events
+            .iter()
+            .any(|event| event.starts_with("Message"));
+        assert_eq!(is_whole, cut == input.len(), "cut at {cut}");
+    }
+}
