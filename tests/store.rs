@@ -427,7 +427,7 @@ fn a_watcher_that_is_too_slow_or_gone_is_dropped_and_gives_its_place_back() {
     });
     let slow = Diary::with_room_for(1);
     let holder = scene.holder.clone();
-    let mut add = |scene: &mut Scene, diary: &Diary| {
+    let add = |scene: &mut Scene, diary: &Diary| {
         let watcher = diary.clone();
         scene
             .shard

@@ -497,7 +497,6 @@ mod tests {
         let mailbox = Mailbox::<usize>::STRUCT_BYTES;
         let indexes = 2 * Index::SPOT_BYTES;
         let cost = mailbox + address + watched + indexes + Wheel::<u32>::TIMER_BYTES;
-        println!("a mailbox: {mailbox} bytes, {cost} with all that refers to it");
         assert!(cost as u64 <= MAILBOX_COST_BYTES, "{cost}");
         assert!(cost as u64 * 2 > MAILBOX_COST_BYTES, "{cost}");
     }
@@ -509,10 +508,6 @@ mod tests {
         let counts = 2 * size_of::<usize>();
         let message = size_of::<Message>() + counts + MALLOC_BYTES;
         let path = size_of::<ReversePath>().max(PATH_BYTES_MAX) + MALLOC_BYTES;
-        println!(
-            "a place: {} bytes, a message {message}",
-            Mailbox::<usize>::STORED_BYTES
-        );
         let cost = place + message + path + BODY_BYTES;
         assert!(cost as u64 <= ENTRY_COST_BYTES, "{cost}");
         let removal = 2 * size_of::<Removal>();

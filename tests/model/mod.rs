@@ -159,7 +159,9 @@ impl Pair {
                 if !self.leases.is_empty() {
                     let (lease, number) = self.leases.remove(pick.index(self.leases.len()));
                     self.shard.release(lease, self.now);
-                    self.boxes.get_mut(&number).map(|it| it.leased -= 1);
+                    if let Some(it) = self.boxes.get_mut(&number) {
+                        it.leased -= 1;
+                    }
                 }
             }
         }
