@@ -1,7 +1,7 @@
 //! What a message costs in the store, with a thousand mailboxes and with a million.
 //!
-//! Run with `cargo bench --no-default-features --bench store`. Each figure is for one message, mailbox or timer; between
-//! the two sizes lies only what the caches of the machine make of it.
+//! Run with `cargo bench --no-default-features --bench store`. Each figure is for one message,
+//! mailbox or timer; between the two sizes lies only what the caches of the machine make of it.
 
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "criterion's macros declare a public function")]
@@ -29,7 +29,8 @@ impl Watcher for Nobody {
     }
 }
 
-/// A shard with this many mailboxes, which end within a day. The oldest message of a full one goes, so that delivery can go on for ever.
+/// A shard with this many mailboxes, which end within a day. The oldest message of a full one goes,
+/// so that delivery can go on for ever.
 fn shard(mailboxes: u32) -> Shard<Nobody> {
     let budget = Budget {
         mailbox_messages_max: 4,

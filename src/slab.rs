@@ -19,8 +19,8 @@ const NO_SLOT: u32 = u32::MAX;
 pub struct Key {
     /// The place.
     pub index: u32,
-    /// Counts the insertions into the slab and wraps: a key would have to be kept through 2^32 of them to
-    /// find a stranger.
+    /// Counts the insertions into the slab and wraps: a key would have to be kept through 2^32 of
+    /// them to find a stranger.
     pub generation: u32,
 }
 

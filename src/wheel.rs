@@ -20,7 +20,8 @@ use std::num::NonZeroU16;
 /// A tick is 2 to this power microseconds.
 const TICK_BITS: u32 = 17;
 
-/// How late a timer may ring when the wheel is asked at its [`Wheel::next_deadline`], in microseconds.
+/// How late a timer may ring when the wheel is asked at its [`Wheel::next_deadline`], in
+/// microseconds.
 pub const TICK_MICROS: u64 = 1 << TICK_BITS;
 
 /// A level has 2 to this power slots, which is as many as a bitmap has bits.
@@ -118,15 +119,16 @@ impl<T> Wheel<T> {
         self.nodes.get(key.0).map(|node| node.deadline)
     }
 
-    /// Nothing rings before then, and asking then moves the wheel on. `None` when there is no timer.
+    /// Nothing rings before then, and asking then moves the wheel on. `None` when there is no
+    /// timer.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.next_slot()
             .map(|(tick, _)| Instant::from_micros(tick.saturating_mul(TICK_MICROS)))
     }
 
-    /// Takes the next timer that is due. Each timer that rings or moves to a lower level takes one from `work`;
-    /// at 0 the answer is `None` although more may be due.
+    /// Takes the next timer that is due. Each timer that rings or moves to a lower level takes one
+    /// from `work`; at 0 the answer is `None` although more may be due.
     pub fn pop(&mut self, now: Instant, work: &mut usize) -> Option<T> {
         let present = now.as_micros() >> TICK_BITS;
         while let Some((tick, place)) = self.next_slot() {
@@ -160,8 +162,9 @@ impl<T> Wheel<T> {
         self.next_deadline().is_some_and(|due| due <= now)
     }
 
-    /// The next occupied slot: the first tick that it stands for (not before the present) and its place.
-    /// Where two begin with the same tick the higher level comes first, because it holds timers of that tick too.
+    /// The next occupied slot: the first tick that it stands for (not before the present) and its
+    /// place. Where two begin with the same tick the higher level comes first, because it holds
+    /// timers of that tick too.
     fn next_slot(&self) -> Option<(u64, NonZeroU16)> {
         let mut best: Option<(u64, NonZeroU16)> = None;
         for (level, slots) in self.occupied.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! A million mailboxes come to their end.
 //!
-//! None is shown late, none goes early, what goes costs a few steps and what stays costs none, and the memory comes back.
-//! Steps are counted, not seconds: the test says the same on every machine.
+//! None is shown late, none goes early, what goes costs a few steps and what stays costs none, and
+//! the memory comes back. Steps are counted, not seconds: the test says the same on every machine.
 
 #![forbid(unsafe_code)]
 
@@ -104,7 +104,8 @@ fn a_million_mailboxes_go_on_time_and_at_their_own_cost() {
     assert_eq!((shard.messages(), shard.next_expiry()), (0, None));
 }
 
-/// Looks at a mailbox, which is there until its end and no longer, and sometimes erases or extends it.
+/// Looks at a mailbox, which is there until its end and no longer, and sometimes erases or extends
+/// it.
 fn change(
     shard: &mut Shard<Nobody>,
     random: &mut Random,

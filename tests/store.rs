@@ -39,7 +39,8 @@ impl Diary {
         }
     }
 
-    /// The events since this was asked last, in short: `+1` arrived, `-1` removed, `soon`, `closed`, `reset`.
+    /// The events since this was asked last, in short: `+1` arrived, `-1` removed, `soon`,
+    /// `closed`, `reset`.
     fn read(&self) -> String {
         let events = std::mem::take(&mut *self.events.borrow_mut());
         let mut last = None;

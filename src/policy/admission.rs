@@ -99,8 +99,9 @@ fn is_above(evidence: &Evidence, percent: u32) -> bool {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientKey(u128);
 
-/// The client behind an address: an IPv4 address, also when it is written as IPv6 (`::ffff:192.0.2.1`), or the /64 of
-/// an IPv6 address, because that is what one customer gets at least.
+/// The client behind an address: an IPv4 address, also when it is written as IPv6
+/// (`::ffff:192.0.2.1`), or the /64 of an IPv6 address, because that is what one customer gets at
+/// least.
 #[must_use]
 pub fn client_of(address: IpAddr) -> ClientKey {
     const NETWORK: u128 = !(u64::MAX as u128);

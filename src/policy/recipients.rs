@@ -1,7 +1,8 @@
 //! Where mail may go, and which addresses may be given away.
 //!
 //! mayfly takes mail for its own domains and for nobody else: there is no setting that makes it a
-//! relay. This room only says which mailbox is meant and whether it must exist; whether it does, its owner knows.
+//! relay. This room only says which mailbox is meant and whether it must exist; whether it does,
+//! its owner knows.
 
 #![forbid(unsafe_code)]
 
@@ -32,7 +33,8 @@ choices! {
     }
 }
 
-/// RFC 2142, the CA/Browser Forum's baseline requirements (section 3.2.2.4.4), and names that readers trust.
+/// RFC 2142, the CA/Browser Forum's baseline requirements (section 3.2.2.4.4), and names that
+/// readers trust.
 fn reserved() -> Vec<String> {
     [
         "abuse",

@@ -7,7 +7,8 @@ use hashbrown::HashTable;
 /// Below this many places a table is not made smaller.
 const PLACES_MIN: usize = 64;
 
-/// Places of mailboxes by the hash of something in them. Whether a hash belongs to what is looked for, the caller says.
+/// Places of mailboxes by the hash of something in them. Whether a hash belongs to what is looked
+/// for, the caller says.
 ///
 /// Half of each hash is kept, so a table that grows reads only itself: at a million mailboxes that
 /// is a pause of some milliseconds instead of a walk through all of their memory.
@@ -24,8 +25,8 @@ struct Spot {
 
 impl Index {
     #[cfg(test)]
-    /// What one mailbox costs here at worst, in bytes: just after the table has doubled it is filled to 7/16,
-    /// with a control byte for each place.
+    /// What one mailbox costs here at worst, in bytes: just after the table has doubled it is
+    /// filled to 7/16, with a control byte for each place.
     pub(super) const SPOT_BYTES: usize = (size_of::<Spot>() + 1) * 16 / 7 + 1;
 
     /// The place with this hash of which `is_it` is true.
@@ -70,8 +71,8 @@ fn half(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
-/// The table takes a bucket from the low bits and a mark from the high ones: multiplying by the golden
-/// ratio gives both their share of the 32 bits.
+/// The table takes a bucket from the low bits and a mark from the high ones: multiplying by the
+/// golden ratio gives both their share of the 32 bits.
 fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -27,7 +27,8 @@ pub(super) struct Mailbox<W> {
     pub(super) token: Option<TokenHash>,
     created_at: Instant,
     pub(super) expires_at: Option<Instant>,
-    /// Its time was up while a message was under way to it, which is shown until `expires_at`. No other mail comes.
+    /// Its time was up while a message was under way to it, which is shown until `expires_at`. No
+    /// other mail comes.
     pub(super) closing: bool,
     entries: VecDeque<Stored>,
     bytes: u64,
@@ -186,8 +187,8 @@ impl<W> Mailbox<W> {
         entry
     }
 
-    /// Takes the oldest message out, if `when` says so. The books are settled by the caller, who may want to
-    /// write down the removal first.
+    /// Takes the oldest message out, if `when` says so. The books are settled by the caller, who
+    /// may want to write down the removal first.
     pub(super) fn pop_oldest_if(&mut self, when: impl FnOnce(&Stored) -> bool) -> Option<Stored> {
         let oldest = self.entries.front().filter(|it| when(it)).is_some();
         let gone = if oldest {
@@ -290,7 +291,8 @@ impl<W> Mailbox<W> {
             .min()
     }
 
-    /// When watchers must be told that it expires soon; `None` when nobody watches or they were told.
+    /// When watchers must be told that it expires soon; `None` when nobody watches or they were
+    /// told.
     fn soon_at(&self, soon: Span) -> Option<Instant> {
         let watched = self.watched.as_ref()?;
         let untold = !watched.watchers.is_empty() && watched.told_soon.is_none();
@@ -399,7 +401,8 @@ impl<W: Watcher> Mailbox<W> {
         dropped
     }
 
-    /// Adds a watcher after telling it what followed `since`. `None` when too many watch; else how many were dropped.
+    /// Adds a watcher after telling it what followed `since`. `None` when too many watch; else how
+    /// many were dropped.
     pub(super) fn watch(
         &mut self,
         since: Option<Sequence>,
@@ -425,7 +428,8 @@ impl<W: Watcher> Mailbox<W> {
         Some(dropped)
     }
 
-    /// What followed `since`, in order: messages that are still here, removals, and the last warning.
+    /// What followed `since`, in order: messages that are still here, removals, and the last
+    /// warning.
     fn replay(&self, since: Option<Sequence>, now: Instant) -> Vec<Event> {
         let watched = self.watched.as_deref();
         let soon = watched
@@ -483,7 +487,8 @@ mod tests {
     use crate::mail::ReversePath;
     use crate::wheel::Wheel;
 
-    /// What the allocator adds to a piece of memory at worst, rounding to its size classes included.
+    /// What the allocator adds to a piece of memory at worst, rounding to its size classes
+    /// included.
     const MALLOC_BYTES: usize = 32;
     /// RFC 5321 section 4.5.3.1.3.
     const PATH_BYTES_MAX: usize = 256;

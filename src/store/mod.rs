@@ -56,23 +56,26 @@ choices! {
     }
 }
 
-/// What a mailbox itself costs, in bytes of the budget: its place in the shard with room to grow, its address, its
-/// timer, its places in two indexes, and the list of what was removed (a test holds this against the sizes of these).
+/// What a mailbox itself costs, in bytes of the budget: its place in the shard with room to grow,
+/// its address, its timer, its places in two indexes, and the list of what was removed (a test
+/// holds this against the sizes of these).
 pub const MAILBOX_COST_BYTES: u64 = 512;
 
-/// What a message costs in each mailbox beside its body, in bytes of the budget: its place there and, once, its
-/// envelope with the longest reverse-path and what a body needs beside its bytes. Two recipients pay twice for what is held
-/// once: that errs on the safe side.
+/// What a message costs in each mailbox beside its body, in bytes of the budget: its place there
+/// and, once, its envelope with the longest reverse-path and what a body needs beside its bytes.
+/// Two recipients pay twice for what is held once: that errs on the safe side.
 pub const ENTRY_COST_BYTES: u64 = 768;
 
-/// What it costs to remember for late watchers that a message was removed, in bytes of the budget. Taken from what the
-/// message gives back.
+/// What it costs to remember for late watchers that a message was removed, in bytes of the budget.
+/// Taken from what the message gives back.
 pub const REMOVAL_COST_BYTES: u64 = 32;
 
-/// How long a message is shown that came to a mailbox whose time ended while the message was under way.
+/// How long a message is shown that came to a mailbox whose time ended while the message was under
+/// way.
 ///
-/// A lease keeps the mailbox as it is until the lease ends: a 250 after that must not mean a message that
-/// nobody can read. The mailbox takes no other mail in that time, so a stranger cannot keep it alive.
+/// A lease keeps the mailbox as it is until the lease ends: a 250 after that must not mean a
+/// message that nobody can read. The mailbox takes no other mail in that time, so a stranger cannot
+/// keep it alive.
 pub const LATE_MESSAGE_SHOWN: Duration = Duration::from_secs(60);
 
 /// The secret under which addresses and tokens are hashed. Made at start, never written anywhere.
@@ -125,8 +128,8 @@ pub enum Holder {
     Operator(Address),
 }
 
-/// A message's number in its mailbox. Numbers grow and are never used twice in the life of a mailbox;
-/// 0 stands before the first. Events carry numbers of the same series.
+/// A message's number in its mailbox. Numbers grow and are never used twice in the life of a
+/// mailbox; 0 stands before the first. Events carry numbers of the same series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(pub u64);
 
@@ -160,8 +163,8 @@ pub enum CreateError {
 }
 
 /// A place in a mailbox, kept free for one message. Must go back to its shard through
-/// [`Shard::deliver`] or [`Shard::release`]. It names the mailbox itself, not its address: a mailbox made
-/// anew under the same address never gets what was meant for the old one.
+/// [`Shard::deliver`] or [`Shard::release`]. It names the mailbox itself, not its address: a
+/// mailbox made anew under the same address never gets what was meant for the old one.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lease {
     pub(crate) mailbox: MailboxId,
@@ -178,7 +181,8 @@ pub struct MailboxState {
     pub address: Address,
     /// When it was created.
     pub created_at: Instant,
-    /// When it and all its mail go; `None` for the operator's mailboxes, whose messages go one by one.
+    /// When it and all its mail go; `None` for the operator's mailboxes, whose messages go one by
+    /// one.
     pub expires_at: Option<Instant>,
     /// Messages in it.
     pub messages: usize,
@@ -223,7 +227,8 @@ pub enum Event {
         /// The number of this event.
         sequence: Sequence,
     },
-    /// The watcher asked to go on from a point of which the shard no longer knows all that followed: list again.
+    /// The watcher asked to go on from a point of which the shard no longer knows all that
+    /// followed: list again.
     Reset {
         /// Everything up to here may have been missed.
         sequence: Sequence,
@@ -250,7 +255,8 @@ pub trait Watcher {
     /// Never waits.
     fn notify(&self, event: &Event) -> bool;
 
-    /// Whether it would take nothing any more. Asked only when there is no room for another watcher.
+    /// Whether it would take nothing any more. Asked only when there is no room for another
+    /// watcher.
     fn is_gone(&self) -> bool {
         false
     }

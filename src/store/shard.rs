@@ -1,7 +1,8 @@
 //! The mailboxes of one core: what may be asked of them.
 //!
-//! Every verb is given the time, which must not run backwards. What is past its time is not shown, whether the wheel has come to it or not; so the wheel
-//! only gives memory back, and its lag is nobody's privacy.
+//! Every verb is given the time, which must not run backwards. What is past its time is not shown,
+//! whether the wheel has come to it or not; so the wheel only gives memory back, and its lag is
+//! nobody's privacy.
 //!
 //! A mailbox has one timer, because in the order of arrival its messages end in that order too. The
 //! timer may ring early (a lease, an extension or a deletion does not touch it) and is then set
@@ -58,7 +59,8 @@ enum End {
 
 /// Mail comes in.
 impl<W: Watcher> Shard<W> {
-    /// An empty shard. `key` must differ from the one that chooses owners, or all addresses of a shard would share low hash bits.
+    /// An empty shard. `key` must differ from the one that chooses owners, or all addresses of a
+    /// shard would share low hash bits.
     #[must_use]
     pub fn new(budget: Budget, key: HashKey, ledger: Ledger) -> Self {
         Self {
@@ -79,7 +81,8 @@ impl<W: Watcher> Shard<W> {
         self.budget = budget;
     }
 
-    /// Keeps a place for one message of about `declared_bytes`. Creates the mailbox if its existence is implied.
+    /// Keeps a place for one message of about `declared_bytes`. Creates the mailbox if its
+    /// existence is implied.
     ///
     /// # Errors
     /// [`Unavailable::NoSuchMailbox`] when the mailbox must exist and was not created, or its time is up;
@@ -124,10 +127,12 @@ impl<W: Watcher> Shard<W> {
         self.checked();
     }
 
-    /// Puts a message in its place. Never refuses. If the mailbox was erased meanwhile the message goes with it.
+    /// Puts a message in its place. Never refuses. If the mailbox was erased meanwhile the message
+    /// goes with it.
     ///
-    /// When this returns the message can be read, until its mailbox or its own time ends. If the mailbox's time
-    /// ended while the message was under way, it and its mailbox stay for [`LATE_MESSAGE_SHOWN`].
+    /// When this returns the message can be read, until its mailbox or its own time ends. If the
+    /// mailbox's time ended while the message was under way, it and its mailbox stay for
+    /// [`LATE_MESSAGE_SHOWN`].
     pub fn deliver(&mut self, lease: Lease, message: &Arc<Message>, now: Instant) {
         let index = lease.mailbox.0.index;
         if self.mailboxes.get(lease.mailbox.0).is_none() {
@@ -190,7 +195,8 @@ impl<W: Watcher> Shard<W> {
 
 /// Holders come and look.
 impl<W: Watcher> Shard<W> {
-    /// Gives an address to the holder of a token; mail that the address already holds becomes theirs. `ttl` is cut to `mailbox_ttl_max`.
+    /// Gives an address to the holder of a token; mail that the address already holds becomes
+    /// theirs. `ttl` is cut to `mailbox_ttl_max`.
     ///
     /// # Errors
     /// [`CreateError::Taken`] when somebody holds the address, or the token is in use;
@@ -229,15 +235,16 @@ impl<W: Watcher> Shard<W> {
         Ok(self.mailbox(index).state(now))
     }
 
-    /// A mailbox as it stands. `None` if there is none: unknown, wrong and expired tokens are alike.
+    /// A mailbox as it stands. `None` if there is none: unknown, wrong and expired tokens are
+    /// alike.
     #[must_use]
     pub fn state(&self, holder: &Holder, now: Instant) -> Option<MailboxState> {
         let index = self.held(holder, now)?;
         Some(self.mailbox(index).state(now))
     }
 
-    /// Sets the mailbox to expire `ttl` from now, within `mailbox_ttl_max`; which may be earlier than before. Does
-    /// nothing to a mailbox of the operator, which has no end.
+    /// Sets the mailbox to expire `ttl` from now, within `mailbox_ttl_max`; which may be earlier
+    /// than before. Does nothing to a mailbox of the operator, which has no end.
     pub fn extend(&mut self, holder: &Holder, ttl: Duration, now: Instant) -> Option<MailboxState> {
         let index = self.held(holder, now)?;
         let expires_at = self.end_after(ttl, now);
@@ -258,7 +265,8 @@ impl<W: Watcher> Shard<W> {
         Some(())
     }
 
-    /// Messages numbered after `after`, oldest first, `limit` at most. `None` if there is no such mailbox.
+    /// Messages numbered after `after`, oldest first, `limit` at most. `None` if there is no such
+    /// mailbox.
     #[must_use]
     pub fn list(
         &self,
@@ -299,10 +307,12 @@ impl<W: Watcher> Shard<W> {
         Some(true)
     }
 
-    /// Adds a watcher, who is first told what followed `since` (if given). `Some(false)`: too many watch already.
+    /// Adds a watcher, who is first told what followed `since` (if given). `Some(false)`: too many
+    /// watch already.
     ///
-    /// What followed is told in order: messages that are still there, removals, and that the mailbox expires soon. When the shard
-    /// does not remember that far back, [`Event::Reset`] alone. Without `since`, only that the mailbox expires soon.
+    /// What followed is told in order: messages that are still there, removals, and that the
+    /// mailbox expires soon. When the shard does not remember that far back, [`Event::Reset`]
+    /// alone. Without `since`, only that the mailbox expires soon.
     pub fn watch(
         &mut self,
         holder: &Holder,
@@ -341,8 +351,8 @@ impl<W: Watcher> Shard<W> {
 
 /// Time goes on.
 impl<W: Watcher> Shard<W> {
-    /// Lets go what is due, in at most `work_max` steps (at least one). A step is a timer that rings or
-    /// moves in the wheel, or a message that goes.
+    /// Lets go what is due, in at most `work_max` steps (at least one). A step is a timer that
+    /// rings or moves in the wheel, or a message that goes.
     pub fn expire(&mut self, now: Instant, work_max: usize) -> Expiry {
         let mut done = Expiry::default();
         let mut work = work_max.max(1);
@@ -398,7 +408,8 @@ impl<W: Watcher> Shard<W> {
         }
     }
 
-    /// Lets the messages go whose time is up, as far as `work` goes. Leaves the mailbox, even when nothing is in it.
+    /// Lets the messages go whose time is up, as far as `work` goes. Leaves the mailbox, even when
+    /// nothing is in it.
     fn expire_messages(&mut self, index: u32, now: Instant, work: &mut usize) {
         let mailbox = self.mailboxes.at_mut(index).expect(LIVES);
         while *work > 0
@@ -414,7 +425,8 @@ impl<W: Watcher> Shard<W> {
         }
     }
 
-    /// After something came into a mailbox, went out of it, or its time moved on: lets it go if nothing keeps it, else sees to its timer.
+    /// After something came into a mailbox, went out of it, or its time moved on: lets it go if
+    /// nothing keeps it, else sees to its timer.
     fn after_change(&mut self, index: u32, now: Instant) {
         let mailbox = self.mailbox(index);
         if mailbox.is_over(now) {
@@ -475,7 +487,8 @@ impl<W> Shard<W> {
         self.mailboxes.len()
     }
 
-    /// Messages in all mailboxes, those included that are due to go. One with several recipients counts for each.
+    /// Messages in all mailboxes, those included that are due to go. One with several recipients
+    /// counts for each.
     #[must_use]
     pub const fn messages(&self) -> usize {
         self.messages
@@ -555,7 +568,8 @@ impl<W> Shard<W> {
 }
 
 impl<W: Watcher> Shard<W> {
-    /// The mailbox of an address, after what is due in it has gone; `None` if that was the mailbox itself.
+    /// The mailbox of an address, after what is due in it has gone; `None` if that was the mailbox
+    /// itself.
     fn find_fresh(&mut self, address: &Address, now: Instant) -> Option<u32> {
         let index = self.find(address)?;
         if !self.mailbox(index).is_over(now) {

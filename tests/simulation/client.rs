@@ -1,4 +1,5 @@
-//! One client with one transaction, as a state machine: what happens to it goes in, what it wants comes out.
+//! One client with one transaction, as a state machine: what happens to it goes in, what it wants
+//! comes out.
 //!
 //! It stands for the session that serves it. A session of the SMTP engine can take its place: its
 //! questions are the same.

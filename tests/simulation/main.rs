@@ -1,10 +1,11 @@
 //! Several shards, many clients, one thread, a virtual clock and a seed.
 //!
 //! Messages between clients and shards are late and overtake one another; memory runs out and comes
-//! back; clients vanish at every step; holders create, extend, read, delete and erase; mailboxes expire under all of
-//! it. After every event the promises are checked: what was answered 250 is there until its time (I1), what
-//! was not is nowhere (I2), nothing is stored twice (I5), the ledger stays within its limit and ends at zero
-//! (I6), every transaction ends (I8), and each reaches all of its recipients or none (I10).
+//! back; clients vanish at every step; holders create, extend, read, delete and erase; mailboxes
+//! expire under all of it. After every event the promises are checked: what was answered 250 is
+//! there until its time (I1), what was not is nowhere (I2), nothing is stored twice (I5), the
+//! ledger stays within its limit and ends at zero (I6), every transaction ends (I8), and each
+//! reaches all of its recipients or none (I10).
 //!
 //! `MAYFLY_SEEDS=100000` runs more seeds, `MAYFLY_SEED=17` runs one.
 
@@ -96,7 +97,8 @@ enum Event {
     Tick { shard: usize },
 }
 
-/// How often the rare things happened, over all seeds: a simulation that never gets there proves nothing.
+/// How often the rare things happened, over all seeds: a simulation that never gets there proves
+/// nothing.
 #[derive(Debug, Default)]
 struct Marks {
     accepted: u64,
