@@ -79,7 +79,7 @@ fn a_million_mailboxes_go_on_time_and_at_their_own_cost() {
     let mut now = start;
     let (mut steps, mut gone, mut changed) = (0, 0, 0);
     while shard.mailboxes() > 0 {
-        for _ in 0..2_000 {
+        for _ in 0..500 {
             let number = random.below(MAILBOXES.into()) as u32;
             changed += change(&mut shard, &mut random, &mut ends, number, now);
         }
