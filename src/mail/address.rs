@@ -179,6 +179,22 @@ impl fmt::Debug for Recipient {
     }
 }
 
+impl Address {
+    /// The address of these parts, which must be in canonical form already; for names that this program
+    /// makes itself, never for what a stranger sent.
+    ///
+    /// # Panics
+    /// When the local part is longer than 255 bytes.
+    #[must_use]
+    pub fn from_parts(local: &str, domain: &str) -> Self {
+        let local_len = u8::try_from(local.len()).expect("a local part has 255 bytes at most");
+        Self {
+            text: format!("{local}@{domain}").into_boxed_str(),
+            local_len,
+        }
+    }
+}
+
 /// `Reverse-path = Path / "<>"` (RFC 5321 section 4.1.2). Reads to the closing bracket.
 ///
 /// # Errors
