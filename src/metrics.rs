@@ -25,6 +25,16 @@ impl Counter {
         self.add(1);
     }
 
+    /// Adds `n` where several threads write.
+    pub fn add_shared(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// Sets the total, when somebody else keeps the count.
+    pub fn set(&self, total: u64) {
+        self.0.store(total, Relaxed);
+    }
+
     /// The total so far.
     pub fn value(&self) -> u64 {
         self.0.load(Relaxed)
@@ -49,6 +59,16 @@ impl Gauge {
     /// Takes one away.
     pub fn decrement(&self) {
         self.set(self.value().saturating_sub(1));
+    }
+
+    /// Adds one where several threads write.
+    pub fn increment_shared(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// Takes one away where several threads write. Each call follows one [`Gauge::increment_shared`].
+    pub fn decrement_shared(&self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 
     /// Its value now.
@@ -90,6 +110,53 @@ impl<L: Label> Family<L> {
     }
 }
 
+/// One counter for each pair of values of two labels.
+#[derive(Debug)]
+pub struct Grid<A: Label, B: Label> {
+    counters: Box<[Counter]>,
+    labels: std::marker::PhantomData<(A, B)>,
+}
+
+impl<A: Label, B: Label> Default for Grid<A, B> {
+    fn default() -> Self {
+        let count = A::VALUES.len() * B::VALUES.len();
+        Self {
+            counters: (0..count).map(|_| Counter::default()).collect(),
+            labels: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<A: Label, B: Label> Grid<A, B> {
+    /// The counter of one pair.
+    pub fn of(&self, first: A, second: B) -> &Counter {
+        &self.counters[first.index() * B::VALUES.len() + second.index()]
+    }
+}
+
+/// One gauge for each value of a label. Those that were never set are not shown.
+#[derive(Debug)]
+pub struct Levels<L: Label> {
+    gauges: Box<[Gauge]>,
+    label: std::marker::PhantomData<L>,
+}
+
+impl<L: Label> Default for Levels<L> {
+    fn default() -> Self {
+        Self {
+            gauges: L::VALUES.iter().map(|_| Gauge::default()).collect(),
+            label: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<L: Label> Levels<L> {
+    /// The gauge of one value.
+    pub fn of(&self, label: L) -> &Gauge {
+        &self.gauges[label.index()]
+    }
+}
+
 /// What a histogram measures and where its buckets end.
 pub trait Scale: 'static {
     /// Upper ends of the buckets in units of the observed number; the last bucket is open.
@@ -124,6 +191,15 @@ impl<S: Scale> Histogram<S> {
         let class = S::BOUNDS.partition_point(|end| *end < n);
         self.buckets[class].increment();
         self.sum.add(n);
+    }
+}
+
+impl<S: Scale> Histogram<S> {
+    /// Counts one observation where several threads write.
+    pub fn observe_shared(&self, n: u64) {
+        let class = S::BOUNDS.partition_point(|end| *end < n);
+        self.buckets[class].add_shared(1);
+        self.sum.add_shared(n);
     }
 }
 
@@ -172,6 +248,21 @@ impl Scale for Size {
     const PER_BASE_UNIT: f64 = 1.0;
 }
 
+/// A label as it is declared: its name and all values it can have.
+pub type LabelSet = (&'static str, &'static [&'static str]);
+
+/// Time, kept in microseconds and shown in seconds.
+#[derive(Debug, Default)]
+pub struct Seconds(Counter);
+
+impl Seconds {
+    /// Sets the total.
+    pub fn set(&self, total: Duration) {
+        self.0
+            .set(u64::try_from(total.as_micros()).unwrap_or(u64::MAX));
+    }
+}
+
 /// One value of one metric, as it is read for a scrape.
 #[derive(Debug)]
 pub enum Reading<'a> {
@@ -179,6 +270,8 @@ pub enum Reading<'a> {
     Counter(u64),
     /// A level.
     Gauge(u64),
+    /// A total of seconds.
+    Seconds(f64),
     /// Counts by bucket (the last is open), their shown upper ends, the sum in base units.
     Histogram {
         /// Observations in each bucket, not cumulated.
@@ -210,63 +303,103 @@ pub struct Declaration {
     pub kind: Kind,
     /// Its sentence.
     pub help: &'static str,
-    /// Its label and the label's values, if it has one.
-    pub label: Option<(&'static str, &'static [&'static str])>,
+    /// Its labels and all values they can have.
+    pub labels: &'static [LabelSet],
 }
 
 /// A thing that can be declared as a metric.
 pub trait Metric {
     /// What kind it is.
     const KIND: Kind;
-    /// Its label.
-    const LABEL: Option<(&'static str, &'static [&'static str])>;
-    /// Hands each of its values to `each`, with the label's value if there is one.
-    fn read(&self, each: &mut dyn FnMut(Option<&'static str>, Reading<'_>));
+    /// Its labels.
+    const LABELS: &'static [LabelSet];
+    /// Hands each of its values to `each`, with a value for each label.
+    fn read(&self, each: &mut dyn FnMut(&[&'static str], Reading<'_>));
 }
 
 impl Metric for Counter {
     const KIND: Kind = Kind::Counter;
-    const LABEL: Option<(&'static str, &'static [&'static str])> = None;
+    const LABELS: &'static [LabelSet] = &[];
 
-    fn read(&self, each: &mut dyn FnMut(Option<&'static str>, Reading<'_>)) {
-        each(None, Reading::Counter(self.value()));
+    fn read(&self, each: &mut dyn FnMut(&[&'static str], Reading<'_>)) {
+        each(&[], Reading::Counter(self.value()));
     }
 }
 
 impl Metric for Gauge {
     const KIND: Kind = Kind::Gauge;
-    const LABEL: Option<(&'static str, &'static [&'static str])> = None;
+    const LABELS: &'static [LabelSet] = &[];
 
-    fn read(&self, each: &mut dyn FnMut(Option<&'static str>, Reading<'_>)) {
-        each(None, Reading::Gauge(self.value()));
+    fn read(&self, each: &mut dyn FnMut(&[&'static str], Reading<'_>)) {
+        each(&[], Reading::Gauge(self.value()));
     }
 }
 
 impl<L: Label> Metric for Family<L> {
     const KIND: Kind = Kind::Counter;
-    const LABEL: Option<(&'static str, &'static [&'static str])> = Some((L::NAME, L::VALUES));
+    const LABELS: &'static [LabelSet] = &[(L::NAME, L::VALUES)];
 
-    fn read(&self, each: &mut dyn FnMut(Option<&'static str>, Reading<'_>)) {
+    fn read(&self, each: &mut dyn FnMut(&[&'static str], Reading<'_>)) {
         for (counter, value) in self.counters.iter().zip(L::VALUES) {
-            each(Some(value), Reading::Counter(counter.value()));
+            each(&[value], Reading::Counter(counter.value()));
         }
     }
 }
 
 impl<S: Scale> Metric for Histogram<S> {
     const KIND: Kind = Kind::Histogram;
-    const LABEL: Option<(&'static str, &'static [&'static str])> = None;
+    const LABELS: &'static [LabelSet] = &[];
 
     #[allow(clippy::cast_precision_loss)] // A sum of microseconds stays exact for 285 years.
-    fn read(&self, each: &mut dyn FnMut(Option<&'static str>, Reading<'_>)) {
+    fn read(&self, each: &mut dyn FnMut(&[&'static str], Reading<'_>)) {
         each(
-            None,
+            &[],
             Reading::Histogram {
                 buckets: self.buckets.iter().map(Counter::value).collect(),
                 shown: S::SHOWN,
                 sum: self.sum.value() as f64 / S::PER_BASE_UNIT,
             },
         );
+    }
+}
+
+impl<A: Label, B: Label> Metric for Grid<A, B> {
+    const KIND: Kind = Kind::Counter;
+    const LABELS: &'static [LabelSet] = &[(A::NAME, A::VALUES), (B::NAME, B::VALUES)];
+
+    fn read(&self, each: &mut dyn FnMut(&[&'static str], Reading<'_>)) {
+        let pairs = A::VALUES
+            .iter()
+            .flat_map(|first| B::VALUES.iter().map(move |second| [*first, *second]));
+        // Most pairs never happen; a series appears with its first count.
+        for (counter, pair) in self.counters.iter().zip(pairs) {
+            if counter.value() > 0 {
+                each(&pair, Reading::Counter(counter.value()));
+            }
+        }
+    }
+}
+
+impl<L: Label> Metric for Levels<L> {
+    const KIND: Kind = Kind::Gauge;
+    const LABELS: &'static [LabelSet] = &[(L::NAME, L::VALUES)];
+
+    fn read(&self, each: &mut dyn FnMut(&[&'static str], Reading<'_>)) {
+        for (gauge, value) in self.gauges.iter().zip(L::VALUES) {
+            if gauge.value() > 0 {
+                each(&[value], Reading::Gauge(gauge.value()));
+            }
+        }
+    }
+}
+
+impl Metric for Seconds {
+    const KIND: Kind = Kind::Counter;
+    const LABELS: &'static [LabelSet] = &[];
+
+    #[allow(clippy::cast_precision_loss)] // Microseconds stay exact for 285 years.
+    fn read(&self, each: &mut dyn FnMut(&[&'static str], Reading<'_>)) {
+        each(&[], Reading::Seconds(self.0.value() as f64 / 1e6));
     }
 }
 
@@ -409,35 +542,45 @@ labels! {
     }
 }
 
-/// Declares what one core counts.
-macro_rules! core_metrics {
-    ($( $(#[doc = $help:literal])+ $field:ident as $name:literal : $ty:ty ),* $(,)?) => {
-        /// What one core counts. The core is the only writer.
+/// Declares a struct of metrics.
+macro_rules! metrics {
+    ($(#[doc = $about:literal])+ $(#[repr($layout:meta)])? pub struct $set:ident; $( $(#[doc = $help:literal])+ $field:ident as $name:literal : $ty:ty ),* $(,)?) => {
+        $(#[doc = $about])+
         #[derive(Debug, Default)]
-        #[repr(align(128))]
-        pub struct CoreMetrics { $( $(#[doc = $help])+ pub $field: $ty ),* }
+        $(#[repr($layout)])?
+        pub struct $set { $( $(#[doc = $help])+ pub $field: $ty ),* }
 
-        impl CoreMetrics {
-            /// Every metric of a core.
+        impl $set {
+            /// Every metric of it.
             pub const DECLARATIONS: &'static [Declaration] = &[$( Declaration {
                 name: $name,
                 kind: <$ty as Metric>::KIND,
                 help: concat!($($help),+),
-                label: <$ty as Metric>::LABEL,
+                labels: <$ty as Metric>::LABELS,
             } ),*];
 
-            /// Hands each value of each metric to `each`: name, label value, reading.
-            pub fn read(&self, each: &mut dyn FnMut(&'static Declaration, Option<&'static str>, Reading<'_>)) {
+            /// Hands each value of each metric to `each`: declaration, a value for each label, reading.
+            pub fn read(&self, each: &mut dyn FnMut(&'static Declaration, &[&'static str], Reading<'_>)) {
                 let mut declarations = Self::DECLARATIONS.iter();
                 $( if let Some(declaration) = declarations.next() {
-                    Metric::read(&self.$field, &mut |label, reading| each(declaration, label, reading));
+                    Metric::read(&self.$field, &mut |labels, reading| each(declaration, labels, reading));
                 } )*
             }
         }
     };
 }
 
-core_metrics! {
+/// What one core counts is summed over the cores, but for these, which are shown for each core.
+pub const PER_CORE: &[&str] = &[
+    "mayfly_smtp_connections",
+    "mayfly_store_mailboxes",
+    "mayfly_store_messages",
+];
+
+metrics! {
+    /// What one core counts. The core is the only writer.
+    #[repr(align(128))]
+    pub struct CoreMetrics;
     /// Connections accepted, by kind of listener.
     smtp_connections_total as "mayfly_smtp_connections_total": Family<Listener>,
     /// Connections open now.
@@ -500,6 +643,15 @@ core_metrics! {
     buffers_exhausted as "mayfly_core_receive_buffers_exhausted_total": Counter,
 }
 
+pub mod process;
+
+/// Every metric that a scrape can show.
+pub fn declarations() -> impl Iterator<Item = &'static Declaration> {
+    CoreMetrics::DECLARATIONS
+        .iter()
+        .chain(process::ProcessMetrics::DECLARATIONS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -507,13 +659,20 @@ mod tests {
     #[test]
     fn names_follow_the_conventions_and_are_unique() {
         let mut seen = std::collections::HashSet::new();
-        for metric in CoreMetrics::DECLARATIONS {
+        for metric in declarations() {
             assert!(
                 seen.insert(metric.name),
                 "{} is declared twice",
                 metric.name
             );
-            assert!(metric.name.starts_with("mayfly_"), "{}", metric.name);
+            let prefixes = ["mayfly_", "process_"];
+            assert!(
+                prefixes
+                    .iter()
+                    .any(|prefix| metric.name.starts_with(prefix)),
+                "{}",
+                metric.name
+            );
             assert!(
                 metric.help.trim_end().ends_with('.'),
                 "{} needs a sentence",
@@ -531,11 +690,11 @@ mod tests {
         metrics.message_size.observe(2000);
         let mut names = Vec::new();
         let mut mails = 0;
-        metrics.read(&mut |declaration, label, reading| {
+        metrics.read(&mut |declaration, labels, reading| {
             if names.last() != Some(&declaration.name) {
                 names.push(declaration.name);
             }
-            if let (Some("mail"), Reading::Counter(n)) = (label, &reading) {
+            if let (["mail"], Reading::Counter(n)) = (labels, &reading) {
                 mails = *n;
             }
             if let ("mayfly_message_size_bytes", Reading::Histogram { buckets, .. }) =

@@ -67,3 +67,17 @@ impl fmt::Debug for Recipient {
         f.write_str("Recipient(..)")
     }
 }
+
+impl Address {
+    /// Stub.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let (local, _) = text.rsplit_once('@').ok_or("no at")?;
+        if local.is_empty() || local.contains([' ', '@']) {
+            return Err("bad local");
+        }
+        Ok(Self {
+            text: text.to_ascii_lowercase().into(),
+            local_len: local.len() as u8,
+        })
+    }
+}

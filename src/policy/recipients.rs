@@ -25,3 +25,33 @@ choices! {
         Any = "any",
     }
 }
+
+use crate::mail::Address;
+
+/// Why an address may not be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreateRefusal {
+    /// Its domain is not ours.
+    ForeignDomain,
+    /// Its local part is reserved.
+    Reserved,
+}
+
+/// Whether somebody may create this address.
+///
+/// # Errors
+/// Why not.
+pub fn may_create(address: &Address, rules: &Rules) -> Result<(), CreateRefusal> {
+    if !rules
+        .domains
+        .iter()
+        .any(|domain| domain == address.domain())
+    {
+        return Err(CreateRefusal::ForeignDomain);
+    }
+    let reserved = &rules.reserved_local_parts;
+    if reserved.iter().any(|local| local == address.local()) {
+        return Err(CreateRefusal::Reserved);
+    }
+    Ok(())
+}
