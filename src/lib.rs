@@ -14,6 +14,7 @@
 pub mod clock;
 pub mod metrics;
 pub mod settings;
+pub mod slab;
 
 // Floor 2: mail as data, and the timer wheel.
 pub mod mail;

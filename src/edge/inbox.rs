@@ -26,6 +26,10 @@ impl Watcher for mpsc::Sender<Event> {
     fn notify(&self, event: &Event) -> bool {
         self.try_send(event.clone()).is_ok()
     }
+
+    fn is_gone(&self) -> bool {
+        self.is_closed()
+    }
 }
 
 /// Which core, counted from 0.

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+mod index;
+mod mailbox;
 pub mod shard;
 
 pub use shard::Shard;
@@ -13,9 +15,11 @@ pub use shard::Shard;
 use crate::clock::Instant;
 use crate::mail::{Address, Message};
 use crate::settings::{Bytes, Span, choices, settings};
+use crate::slab;
 use std::fmt;
 use std::hash::Hasher;
 use std::sync::Arc;
+use std::time::Duration;
 
 settings! {
     /// How much mail is kept and for how long.
@@ -52,11 +56,24 @@ choices! {
     }
 }
 
-/// What a mailbox itself costs, in bytes of the budget.
+/// What a mailbox itself costs, in bytes of the budget: its place in the shard with room to grow, its address, its
+/// timer, its places in two indexes, and the list of what was removed (a test holds this against the sizes of these).
 pub const MAILBOX_COST_BYTES: u64 = 512;
 
-/// What a message costs in each mailbox beside its body, in bytes of the budget.
-pub const ENTRY_COST_BYTES: u64 = 128;
+/// What a message costs in each mailbox beside its body, in bytes of the budget: its place there and, once, its
+/// envelope with the longest reverse-path and what a body needs beside its bytes. Two recipients pay twice for what is held
+/// once: that errs on the safe side.
+pub const ENTRY_COST_BYTES: u64 = 768;
+
+/// What it costs to remember for late watchers that a message was removed, in bytes of the budget. Taken from what the
+/// message gives back.
+pub const REMOVAL_COST_BYTES: u64 = 32;
+
+/// How long a message is shown that came to a mailbox whose time ended while the message was under way.
+///
+/// A lease keeps the mailbox as it is until the lease ends: a 250 after that must not mean a message that
+/// nobody can read. The mailbox takes no other mail in that time, so a stranger cannot keep it alive.
+pub const LATE_MESSAGE_SHOWN: Duration = Duration::from_secs(60);
 
 /// The secret under which addresses and tokens are hashed. Made at start, never written anywhere.
 #[derive(Clone, Copy)]
@@ -152,10 +169,7 @@ pub struct Lease {
 
 /// A mailbox inside its shard: place and generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MailboxId {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
-}
+pub struct MailboxId(pub(crate) slab::Key);
 
 /// A mailbox as its holder sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,11 +230,30 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The number of the event. All events of a mailbox are numbered in one series.
+    #[must_use]
+    pub const fn sequence(&self) -> Sequence {
+        match self {
+            Self::Arrived(entry) => entry.sequence,
+            Self::Removed { sequence, .. }
+            | Self::ExpiresSoon { sequence, .. }
+            | Self::Closed { sequence }
+            | Self::Reset { sequence } => *sequence,
+        }
+    }
+}
+
 /// Somebody who wants to hear of a mailbox's events.
 pub trait Watcher {
     /// Takes an event; `false` when it cannot (gone, or too slow), and the watcher is dropped.
     /// Never waits.
     fn notify(&self, event: &Event) -> bool;
+
+    /// Whether it would take nothing any more. Asked only when there is no room for another watcher.
+    fn is_gone(&self) -> bool {
+        false
+    }
 }
 
 /// What a call to [`Shard::expire`] did.
@@ -232,4 +265,29 @@ pub struct Expiry {
     pub mailboxes: usize,
     /// Whether more is due now and the call should be made again soon.
     pub more: bool,
+}
+
+/// What a shard has counted since it was asked last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Copies of messages that came into a mailbox.
+    pub messages_delivered: u64,
+    /// Copies that came for a mailbox that its holder had erased meanwhile, and went with it.
+    pub messages_late: u64,
+    /// Copies whose time was up, or their mailbox's.
+    pub messages_expired: u64,
+    /// Copies that their holder deleted, alone or with the mailbox.
+    pub messages_deleted: u64,
+    /// Copies that made room for newer ones.
+    pub messages_evicted: u64,
+    /// Mailboxes given to a holder.
+    pub mailboxes_created: u64,
+    /// Mailboxes that their holder erased.
+    pub mailboxes_erased: u64,
+    /// Mailboxes whose time was up.
+    pub mailboxes_expired: u64,
+    /// Watchers that were gone or too slow.
+    pub watchers_dropped: u64,
+    /// The longest that something stayed in memory after its time was up. It was not shown then.
+    pub expiry_lag_max: Duration,
 }

@@ -1,34 +1,91 @@
-//! The mailboxes of one core.
+//! The mailboxes of one core: what may be asked of them.
+//!
+//! Every verb is given the time, which must not run backwards. What is past its time is not shown, whether the wheel has come to it or not; so the wheel
+//! only gives memory back, and its lag is nobody's privacy.
+//!
+//! A mailbox has one timer, because in the order of arrival its messages end in that order too. The
+//! timer may ring early (a lease, an extension or a deletion does not touch it) and is then set
+//! anew; it never rings late.
 
 #![forbid(unsafe_code)]
 
+use super::index::Index;
+use super::mailbox::Mailbox;
 use super::{
-    Budget, CreateError, Entry, Existence, Expiry, HashKey, Holder, Lease, MailboxState, Sequence,
+    Budget, CreateError, ENTRY_COST_BYTES, Entry, Event, Existence, Expiry, HashKey, Holder,
+    LATE_MESSAGE_SHOWN, Lease, MAILBOX_COST_BYTES, MailboxId, MailboxState, Sequence, Tally,
     TokenHash, Unavailable, Watcher,
 };
 use crate::clock::Instant;
-use crate::mail::{Address, Ledger, Message};
+use crate::mail::{Address, Ledger, Message, Reservation};
+use crate::slab::Slab;
+use crate::wheel::Wheel;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Up to this many mailboxes and messages, debug builds recompute all sums after each verb.
+const CHECKED_MAX: usize = 32;
+
+/// Why looking at a place that an index or the wheel named cannot fail.
+const LIVES: &str = "a mailbox leaves the indexes and the wheel before its place";
+
 /// The mailboxes of one core. See the module's text.
-#[derive(Debug)]
 pub struct Shard<W> {
-    watchers: Vec<W>,
+    budget: Budget,
+    key: HashKey,
+    ledger: Ledger,
+    mailboxes: Slab<Mailbox<W>>,
+    by_address: Index,
+    by_token: Index,
+    /// At most one timer for each mailbox, with its place.
+    wheel: Wheel<u32>,
+    /// Messages in all mailboxes.
+    messages: usize,
+    tally: Tally,
 }
 
-#[allow(clippy::todo, unused_variables, missing_docs)]
+/// Why a mailbox goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Its holder wants it gone.
+    Erased,
+    /// Its time is up.
+    Expired,
+    /// It is empty and nobody holds it.
+    Idle,
+}
+
+/// Mail comes in.
 impl<W: Watcher> Shard<W> {
     /// An empty shard. `key` must differ from the one that chooses owners, or all addresses of a shard would share low hash bits.
+    #[must_use]
     pub fn new(budget: Budget, key: HashKey, ledger: Ledger) -> Self {
-        todo!()
+        Self {
+            budget,
+            key,
+            ledger,
+            mailboxes: Slab::new(),
+            by_address: Index::default(),
+            by_token: Index::default(),
+            wheel: Wheel::new(),
+            messages: 0,
+            tally: Tally::default(),
+        }
     }
-    /// Changes the rules for what comes from now on.
+
+    /// Changes the rules for what comes from now on. What was promised before stays so.
     pub fn set_budget(&mut self, budget: Budget) {
-        todo!()
+        self.budget = budget;
     }
 
     /// Keeps a place for one message of about `declared_bytes`. Creates the mailbox if its existence is implied.
+    ///
+    /// # Errors
+    /// [`Unavailable::NoSuchMailbox`] when the mailbox must exist and was not created, or its time is up;
+    /// [`Unavailable::MailboxFull`] when it has no place or not enough bytes left, and, if its existence is
+    /// implied, while a mailbox of that address only waits for what is under way to it;
+    /// [`Unavailable::NoMemory`] when the ledger cannot pay for the place.
     pub fn lease(
         &mut self,
         address: &Address,
@@ -36,18 +93,108 @@ impl<W: Watcher> Shard<W> {
         declared_bytes: u64,
         now: Instant,
     ) -> Result<Lease, Unavailable> {
-        todo!()
-    }
-    /// Gives a place back.
-    pub fn release(&mut self, lease: Lease, now: Instant) {
-        todo!()
-    }
-    /// Puts a message in its place. Never refuses. If the mailbox was erased meanwhile the message goes with it.
-    pub fn deliver(&mut self, lease: Lease, message: &Arc<Message>, now: Instant) {
-        todo!()
+        let (index, reservation) = match (self.find_fresh(address, now), existence) {
+            (Some(index), _) => {
+                self.may_lease(index, existence, declared_bytes, now)?;
+                (index, self.pay(ENTRY_COST_BYTES)?)
+            }
+            (None, Existence::Required) => return Err(Unavailable::NoSuchMailbox),
+            (None, Existence::Implied) => {
+                let place = self.pay(ENTRY_COST_BYTES)?;
+                let mailbox = Mailbox::new(address.clone(), now, self.pay(MAILBOX_COST_BYTES)?);
+                if !mailbox.has_place(&self.budget, declared_bytes) {
+                    return Err(Unavailable::MailboxFull);
+                }
+                (self.add(mailbox), place)
+            }
+        };
+        self.mailbox_mut(index).add_place(reservation);
+        let mailbox = MailboxId(self.mailboxes.key_at(index).expect(LIVES));
+        self.checked();
+        Ok(Lease { mailbox })
     }
 
-    /// Gives an address to the holder of a token; mail that the address already holds becomes theirs.
+    /// Gives a place back.
+    pub fn release(&mut self, lease: Lease, now: Instant) {
+        // Nothing is found when the mailbox was erased, and the place with it.
+        if let Some(mailbox) = self.mailboxes.get_mut(lease.mailbox.0) {
+            mailbox.take_place();
+            self.after_change(lease.mailbox.0.index, now);
+        }
+        self.checked();
+    }
+
+    /// Puts a message in its place. Never refuses. If the mailbox was erased meanwhile the message goes with it.
+    ///
+    /// When this returns the message can be read, until its mailbox or its own time ends. If the mailbox's time
+    /// ended while the message was under way, it and its mailbox stay for [`LATE_MESSAGE_SHOWN`].
+    pub fn deliver(&mut self, lease: Lease, message: &Arc<Message>, now: Instant) {
+        let index = lease.mailbox.0.index;
+        if self.mailboxes.get(lease.mailbox.0).is_none() {
+            self.tally.messages_late += 1;
+            return;
+        }
+        self.expire_messages(index, now, &mut { usize::MAX });
+        self.evict_for(index, message.body.len() as u64);
+        let kept = self.budget.message_ttl_max;
+        let mailbox = self.mailbox_mut(index);
+        if mailbox.closing || mailbox.is_past(now) {
+            let shown = now.plus(LATE_MESSAGE_SHOWN);
+            mailbox.closing = true;
+            mailbox.expires_at = mailbox.expires_at.map(|end| end.max(shown));
+        }
+        let entry = mailbox.fill_place(message, kept, now);
+        let dropped = mailbox.tell(&Event::Arrived(entry));
+        self.messages += 1;
+        self.tally.messages_delivered += 1;
+        self.tally.watchers_dropped += dropped as u64;
+        self.after_change(index, now);
+        self.checked();
+    }
+
+    /// Whether a mailbox takes one more message.
+    fn may_lease(
+        &self,
+        index: u32,
+        existence: Existence,
+        declared_bytes: u64,
+        now: Instant,
+    ) -> Result<(), Unavailable> {
+        let mailbox = self.mailbox(index);
+        let ending = mailbox.closing || mailbox.is_past(now);
+        let unheld = mailbox.token.is_none();
+        match existence {
+            Existence::Required if ending || unheld => Err(Unavailable::NoSuchMailbox),
+            // Mail for this address will be welcome again soon.
+            Existence::Implied if ending => Err(Unavailable::MailboxFull),
+            _ if !mailbox.has_place(&self.budget, declared_bytes) => Err(Unavailable::MailboxFull),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets the oldest go, if that is the rule and `bytes` more do not fit.
+    fn evict_for(&mut self, index: u32, bytes: u64) {
+        loop {
+            let mailbox = self.mailboxes.at_mut(index).expect(LIVES);
+            let full = mailbox.must_evict(&self.budget, bytes);
+            let Some(gone) = mailbox.pop_oldest_if(|_| full) else {
+                return;
+            };
+            let dropped = mailbox.tell_removed(&gone);
+            self.messages -= 1;
+            self.tally.messages_evicted += 1;
+            self.tally.watchers_dropped += dropped as u64;
+        }
+    }
+}
+
+/// Holders come and look.
+impl<W: Watcher> Shard<W> {
+    /// Gives an address to the holder of a token; mail that the address already holds becomes theirs. `ttl` is cut to `mailbox_ttl_max`.
+    ///
+    /// # Errors
+    /// [`CreateError::Taken`] when somebody holds the address, or the token is in use;
+    /// [`CreateError::NoMemory`] when the ledger cannot pay for a mailbox.
     pub fn create(
         &mut self,
         address: &Address,
@@ -55,20 +202,64 @@ impl<W: Watcher> Shard<W> {
         ttl: Duration,
         now: Instant,
     ) -> Result<MailboxState, CreateError> {
-        todo!()
+        let found = self.find_fresh(address, now);
+        let taken = found.is_some_and(|index| self.mailbox(index).token.is_some());
+        if taken || self.find_token(&token).is_some() {
+            return Err(CreateError::Taken);
+        }
+        let index = match found {
+            Some(index) => {
+                // Whoever read this mailbox as the operator must not read on in the holder's.
+                let dropped = self.mailbox_mut(index).tell_closed();
+                self.tally.watchers_dropped += dropped as u64;
+                index
+            }
+            None => {
+                let paid = self.ledger.reserve(MAILBOX_COST_BYTES);
+                let paid = paid.ok_or(CreateError::NoMemory)?;
+                self.add(Mailbox::new(address.clone(), now, paid))
+            }
+        };
+        let expires_at = self.end_after(ttl, now);
+        self.mailbox_mut(index).give(token, expires_at, now);
+        self.by_token.insert(self.key.hash(&token.0), index);
+        self.tally.mailboxes_created += 1;
+        self.arm(index);
+        self.checked();
+        Ok(self.mailbox(index).state(now))
     }
+
+    /// A mailbox as it stands. `None` if there is none: unknown, wrong and expired tokens are alike.
+    #[must_use]
     pub fn state(&self, holder: &Holder, now: Instant) -> Option<MailboxState> {
-        todo!()
+        let index = self.held(holder, now)?;
+        Some(self.mailbox(index).state(now))
     }
-    /// Sets the mailbox to expire `ttl` from now, within `mailbox_ttl_max`.
+
+    /// Sets the mailbox to expire `ttl` from now, within `mailbox_ttl_max`; which may be earlier than before. Does
+    /// nothing to a mailbox of the operator, which has no end.
     pub fn extend(&mut self, holder: &Holder, ttl: Duration, now: Instant) -> Option<MailboxState> {
-        todo!()
+        let index = self.held(holder, now)?;
+        let expires_at = self.end_after(ttl, now);
+        let mailbox = self.mailbox_mut(index);
+        if mailbox.expires_at.is_some() {
+            mailbox.extend(expires_at);
+            self.arm(index);
+        }
+        self.checked();
+        Some(self.mailbox(index).state(now))
     }
+
     /// Erases the mailbox and all its mail; its token is dead. `None` if there is none.
     pub fn erase(&mut self, holder: &Holder, now: Instant) -> Option<()> {
-        todo!()
+        let index = self.held(holder, now)?;
+        self.close(index, End::Erased);
+        self.checked();
+        Some(())
     }
-    /// Messages numbered after `after`, oldest first, `limit` at most.
+
+    /// Messages numbered after `after`, oldest first, `limit` at most. `None` if there is no such mailbox.
+    #[must_use]
     pub fn list(
         &self,
         holder: &Holder,
@@ -76,22 +267,42 @@ impl<W: Watcher> Shard<W> {
         limit: usize,
         now: Instant,
     ) -> Option<Vec<Entry>> {
-        todo!()
+        let mailbox = self.mailbox(self.held(holder, now)?);
+        Some(mailbox.list(after, now).take(limit).collect())
     }
+
     /// One message. Outer `None`: no such mailbox. Inner: no such message.
+    #[must_use]
     pub fn message(
         &self,
         holder: &Holder,
         sequence: Sequence,
         now: Instant,
     ) -> Option<Option<Entry>> {
-        todo!()
+        let mailbox = self.mailbox(self.held(holder, now)?);
+        Some(mailbox.message(sequence, now))
     }
-    /// Deletes one message; says whether it was there.
+
+    /// Deletes one message; says whether it was there. `None` if there is no such mailbox.
     pub fn delete(&mut self, holder: &Holder, sequence: Sequence, now: Instant) -> Option<bool> {
-        todo!()
+        let index = self.held(holder, now)?;
+        let mailbox = self.mailbox_mut(index);
+        let Some(gone) = mailbox.take_message(sequence, now) else {
+            return Some(false);
+        };
+        let dropped = mailbox.tell_removed(&gone);
+        self.messages -= 1;
+        self.tally.messages_deleted += 1;
+        self.tally.watchers_dropped += dropped as u64;
+        self.after_change(index, now);
+        self.checked();
+        Some(true)
     }
+
     /// Adds a watcher, who is first told what followed `since` (if given). `Some(false)`: too many watch already.
+    ///
+    /// What followed is told in order: messages that are still there, removals, and that the mailbox expires soon. When the shard
+    /// does not remember that far back, [`Event::Reset`] alone. Without `since`, only that the mailbox expires soon.
     pub fn watch(
         &mut self,
         holder: &Holder,
@@ -99,22 +310,273 @@ impl<W: Watcher> Shard<W> {
         watcher: W,
         now: Instant,
     ) -> Option<bool> {
-        todo!()
+        let index = self.held(holder, now)?;
+        self.expire_messages(index, now, &mut { usize::MAX });
+        let watchers_max = self.budget.watchers_max as usize;
+        let mailbox = self.mailbox_mut(index);
+        let watching = mailbox.watch(since, watcher, watchers_max, now);
+        self.tally.watchers_dropped += watching.unwrap_or(0) as u64;
+        self.arm(index);
+        self.checked();
+        Some(watching.is_some())
     }
 
-    /// Lets go what is due, in at most `work_max` steps.
+    /// The mailbox that a holder may see now.
+    fn held(&self, holder: &Holder, now: Instant) -> Option<u32> {
+        match holder {
+            Holder::Token(token) => self
+                .find_token(token)
+                .filter(|index| !self.mailbox(*index).is_over(now)),
+            Holder::Operator(address) => self.find(address).filter(|index| {
+                let mailbox = self.mailbox(*index);
+                mailbox.token.is_none() && (mailbox.leased > 0 || mailbox.has_mail(now))
+            }),
+        }
+    }
+
+    fn end_after(&self, ttl: Duration, now: Instant) -> Instant {
+        now.plus(ttl.min(self.budget.mailbox_ttl_max.0))
+    }
+}
+
+/// Time goes on.
+impl<W: Watcher> Shard<W> {
+    /// Lets go what is due, in at most `work_max` steps (at least one). A step is a timer that rings or
+    /// moves in the wheel, or a message that goes.
     pub fn expire(&mut self, now: Instant, work_max: usize) -> Expiry {
-        todo!()
-    }
-    /// Nothing is due before then.
-    pub fn next_expiry(&self) -> Option<Instant> {
-        todo!()
+        let mut done = Expiry::default();
+        let mut work = work_max.max(1);
+        let mailboxes = self.tally.mailboxes_expired;
+        let messages = self.tally.messages_expired;
+        while let Some(index) = self.wheel.pop(now, &mut work) {
+            self.mailbox_mut(index).timer = None;
+            // The timer took the last step: without this one nothing would ever go.
+            work = work.max(1);
+            self.tend(index, now, &mut work);
+        }
+        done.mailboxes = (self.tally.mailboxes_expired - mailboxes) as usize;
+        done.messages = (self.tally.messages_expired - messages) as usize;
+        done.more = self.next_expiry().is_some_and(|due| due <= now);
+        self.checked();
+        done
     }
 
-    pub fn mailboxes(&self) -> usize {
-        todo!()
+    /// Nothing is due before then.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.wheel.next_deadline()
     }
-    pub fn messages(&self) -> usize {
-        todo!()
+
+    /// Does what a mailbox's timer rang for.
+    fn tend(&mut self, index: u32, now: Instant, work: &mut usize) {
+        if self.mailbox(index).is_over(now) {
+            self.expire_mailbox(index, now, work);
+            return;
+        }
+        self.expire_messages(index, now, work);
+        let soon = self.budget.expires_soon;
+        let dropped = self.mailbox_mut(index).tell_soon(soon, now);
+        self.tally.watchers_dropped += dropped as u64;
+        self.after_change(index, now);
+    }
+
+    /// Empties a mailbox whose time is up, as far as `work` goes, and lets it go when it is empty.
+    fn expire_mailbox(&mut self, index: u32, now: Instant, work: &mut usize) {
+        let mailbox = self.mailboxes.at_mut(index).expect(LIVES);
+        let lag = mailbox.expires_at.map(|end| now.since(end));
+        self.tally.expiry_lag_max = self.tally.expiry_lag_max.max(lag.unwrap_or_default());
+        while *work > 0 && mailbox.pop_oldest_if(|_| true).is_some() {
+            *work -= 1;
+            self.messages -= 1;
+            self.tally.messages_expired += 1;
+        }
+        mailbox.settle();
+        if mailbox.len() == 0 {
+            self.close(index, End::Expired);
+        } else {
+            self.arm(index);
+        }
+    }
+
+    /// Lets the messages go whose time is up, as far as `work` goes. Leaves the mailbox, even when nothing is in it.
+    fn expire_messages(&mut self, index: u32, now: Instant, work: &mut usize) {
+        let mailbox = self.mailboxes.at_mut(index).expect(LIVES);
+        while *work > 0
+            && let Some(gone) = mailbox.pop_oldest_if(|it| it.ends_at() <= now)
+        {
+            *work -= 1;
+            let lag = now.since(gone.ends_at());
+            let dropped = mailbox.tell_removed(&gone);
+            self.messages -= 1;
+            self.tally.messages_expired += 1;
+            self.tally.expiry_lag_max = self.tally.expiry_lag_max.max(lag);
+            self.tally.watchers_dropped += dropped as u64;
+        }
+    }
+
+    /// After something came into a mailbox, went out of it, or its time moved on: lets it go if nothing keeps it, else sees to its timer.
+    fn after_change(&mut self, index: u32, now: Instant) {
+        let mailbox = self.mailbox(index);
+        if mailbox.is_over(now) {
+            self.close(index, End::Expired);
+        } else if mailbox.is_idle() {
+            self.close(index, End::Idle);
+        } else {
+            self.arm(index);
+        }
+    }
+
+    /// Sees to it that the mailbox's timer rings when something is due, or before.
+    fn arm(&mut self, index: u32) {
+        let mailbox = self.mailboxes.at_mut(index).expect(LIVES);
+        let Some(due) = mailbox.due(self.budget.expires_soon) else {
+            return;
+        };
+        let timer = mailbox.timer;
+        let rings = timer.and_then(|timer| self.wheel.deadline_of(timer));
+        if rings.is_none_or(|rings| due < rings) {
+            timer.map(|timer| self.wheel.remove(timer));
+            mailbox.timer = Some(self.wheel.insert(due, index));
+        }
+    }
+
+    /// Lets a mailbox go with all that is in it.
+    fn close(&mut self, index: u32, end: End) {
+        let key = self.mailboxes.key_at(index).expect(LIVES);
+        let mut mailbox = self.mailboxes.remove(key).expect(LIVES);
+        self.tally.watchers_dropped += mailbox.tell_closed() as u64;
+        let hash = self.key.hash(mailbox.address.as_str().as_bytes());
+        self.by_address.remove(hash, index);
+        if let Some(token) = mailbox.token {
+            self.by_token.remove(self.key.hash(&token.0), index);
+        }
+        mailbox.timer.map(|timer| self.wheel.remove(timer));
+        self.messages -= mailbox.len();
+        let messages = mailbox.len() as u64;
+        match end {
+            End::Erased => {
+                self.tally.mailboxes_erased += 1;
+                self.tally.messages_deleted += messages;
+            }
+            End::Expired => {
+                self.tally.mailboxes_expired += 1;
+                self.tally.messages_expired += messages;
+            }
+            End::Idle => debug_assert_eq!(messages, 0, "an idle mailbox is empty"),
+        }
+    }
+}
+
+/// What is counted.
+impl<W> Shard<W> {
+    /// Mailboxes, those included that are due to go.
+    #[must_use]
+    pub const fn mailboxes(&self) -> usize {
+        self.mailboxes.len()
+    }
+
+    /// Messages in all mailboxes, those included that are due to go. One with several recipients counts for each.
+    #[must_use]
+    pub const fn messages(&self) -> usize {
+        self.messages
+    }
+
+    /// What was counted since this was asked last.
+    pub fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
+
+    /// Recomputes everything that is counted along the way. Slow.
+    ///
+    /// # Panics
+    /// When the books do not balance.
+    pub fn check(&self) {
+        let (mut messages, mut tokens, mut timers) = (0, 0, 0);
+        for (index, mailbox) in self.mailboxes.iter() {
+            mailbox.check();
+            messages += mailbox.len();
+            assert_eq!(self.find(&mailbox.address), Some(index));
+            if let Some(token) = &mailbox.token {
+                tokens += 1;
+                assert_eq!(self.find_token(token), Some(index));
+            }
+            let rings = mailbox.timer.map(|timer| {
+                timers += 1;
+                self.wheel.deadline_of(timer).expect("the timer is set")
+            });
+            // A budget that was changed may ask for a warning earlier than was planned.
+            let soon = crate::settings::Span(Duration::ZERO);
+            if let Some(due) = mailbox.due(soon) {
+                assert!(rings.is_some_and(|rings| rings <= due), "a timer is late");
+            }
+        }
+        assert_eq!(self.messages, messages);
+        assert_eq!(self.by_address.len(), self.mailboxes.len());
+        assert_eq!(self.by_token.len(), tokens);
+        assert_eq!(self.wheel.len(), timers);
+    }
+
+    fn checked(&self) {
+        if cfg!(debug_assertions) && self.mailboxes.len() + self.messages <= CHECKED_MAX {
+            self.check();
+        }
+    }
+
+    fn mailbox(&self, index: u32) -> &Mailbox<W> {
+        self.mailboxes.at(index).expect(LIVES)
+    }
+
+    fn mailbox_mut(&mut self, index: u32) -> &mut Mailbox<W> {
+        self.mailboxes.at_mut(index).expect(LIVES)
+    }
+
+    fn find(&self, address: &Address) -> Option<u32> {
+        let hash = self.key.hash(address.as_str().as_bytes());
+        self.by_address
+            .find(hash, |index| self.mailbox(index).address == *address)
+    }
+
+    fn find_token(&self, token: &TokenHash) -> Option<u32> {
+        self.by_token.find(self.key.hash(&token.0), |index| {
+            self.mailbox(index).token == Some(*token)
+        })
+    }
+
+    fn pay(&self, bytes: u64) -> Result<Reservation, Unavailable> {
+        self.ledger.reserve(bytes).ok_or(Unavailable::NoMemory)
+    }
+
+    fn add(&mut self, mailbox: Mailbox<W>) -> u32 {
+        let hash = self.key.hash(mailbox.address.as_str().as_bytes());
+        let index = self.mailboxes.insert(mailbox).index;
+        self.by_address.insert(hash, index);
+        index
+    }
+}
+
+impl<W: Watcher> Shard<W> {
+    /// The mailbox of an address, after what is due in it has gone; `None` if that was the mailbox itself.
+    fn find_fresh(&mut self, address: &Address, now: Instant) -> Option<u32> {
+        let index = self.find(address)?;
+        if !self.mailbox(index).is_over(now) {
+            self.expire_messages(index, now, &mut { usize::MAX });
+        }
+        let mailbox = self.mailbox(index);
+        let goes = mailbox.is_over(now) || mailbox.is_idle();
+        if goes {
+            self.after_change(index, now);
+        }
+        (!goes).then_some(index)
+    }
+}
+
+impl<W> fmt::Debug for Shard<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Shard({} mailboxes, {} messages)",
+            self.mailboxes.len(),
+            self.messages
+        )
     }
 }

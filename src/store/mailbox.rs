@@ -1,0 +1,521 @@
+//! One mailbox: its messages, its books, and those who watch it.
+//!
+//! What is here knows nothing of the shard around it. The shard finds mailboxes, sets their timers
+//! and pays for them; a mailbox says when something is due in it and what its events are.
+
+#![forbid(unsafe_code)]
+
+use super::{Budget, Entry, Event, MailboxState, Sequence, TokenHash, Watcher, WhenFull};
+use super::{ENTRY_COST_BYTES, MAILBOX_COST_BYTES, REMOVAL_COST_BYTES};
+use crate::clock::Instant;
+use crate::mail::{Address, Message, Reservation};
+use crate::settings::Span;
+use crate::wheel::TimerKey;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// How many removals a mailbox remembers for watchers that come back.
+pub(super) const REMOVALS_MAX: usize = 64;
+
+/// Room for messages that is kept although nothing stands there.
+const ENTRIES_SPARE_MAX: usize = 16;
+
+/// One mailbox.
+pub(super) struct Mailbox<W> {
+    pub(super) address: Address,
+    /// `None` for a mailbox that mail has made.
+    pub(super) token: Option<TokenHash>,
+    created_at: Instant,
+    pub(super) expires_at: Option<Instant>,
+    /// Its time was up while a message was under way to it, which is shown until `expires_at`. No other mail comes.
+    pub(super) closing: bool,
+    entries: VecDeque<Stored>,
+    bytes: u64,
+    last: Sequence,
+    /// Places kept free for messages that are under way.
+    pub(super) leased: u32,
+    /// Rings when something is due here or before. Never later.
+    pub(super) timer: Option<TimerKey>,
+    watched: Option<Box<Watched<W>>>,
+    reservation: Reservation,
+}
+
+/// A message in a mailbox.
+pub(super) struct Stored {
+    message: Arc<Message>,
+    sequence: Sequence,
+    /// When its own time is up. Never before that of the message that came before it.
+    ends_at: Instant,
+}
+
+/// What only mailboxes need that are watched or from which something was taken.
+struct Watched<W> {
+    watchers: Vec<W>,
+    removals: VecDeque<Removal>,
+    /// Removals up to here are forgotten.
+    forgotten: Sequence,
+    /// The event by which watchers were told that the mailbox expires soon.
+    told_soon: Option<Sequence>,
+}
+
+/// A message that went before its mailbox.
+struct Removal {
+    sequence: Sequence,
+    message: Sequence,
+}
+
+impl<W> Mailbox<W> {
+    /// What a mailbox costs beside its address and whatever refers to it, in bytes.
+    #[cfg(test)]
+    pub(super) const STRUCT_BYTES: usize = crate::slab::Slab::<Self>::SLOT_BYTES;
+    /// What a message costs in a mailbox, in bytes.
+    #[cfg(test)]
+    pub(super) const STORED_BYTES: usize = size_of::<Stored>();
+
+    /// An empty one. `reservation` pays for it and for nothing else yet.
+    pub(super) fn new(address: Address, now: Instant, reservation: Reservation) -> Self {
+        Self {
+            address,
+            token: None,
+            created_at: now,
+            expires_at: None,
+            closing: false,
+            entries: VecDeque::new(),
+            bytes: 0,
+            last: Sequence(0),
+            leased: 0,
+            timer: None,
+            watched: None,
+            reservation,
+        }
+    }
+
+    /// Whether its time has come and no message under way keeps it.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.leased == 0 && self.is_past(now)
+    }
+
+    /// Whether its time has come, kept by a lease or not.
+    pub(super) fn is_past(&self, now: Instant) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    /// Whether there is nothing and nobody to keep it for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.token.is_none() && self.leased == 0 && self.entries.is_empty()
+    }
+
+    /// Whether it holds a message whose time is not up. The newest lasts longest.
+    pub(super) fn has_mail(&self, now: Instant) -> bool {
+        self.entries.back().is_some_and(|it| it.ends_at > now)
+    }
+
+    /// Messages, those included whose time is up but which the timer has not reached.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether one more message may be announced.
+    pub(super) fn has_place(&self, budget: &Budget, declared_bytes: u64) -> bool {
+        let bytes = self.bytes.saturating_add(declared_bytes);
+        match budget.when_mailbox_full {
+            WhenFull::Defer => {
+                let messages = self.entries.len() as u64 + u64::from(self.leased);
+                messages < u64::from(budget.mailbox_messages_max)
+                    && bytes <= budget.mailbox_bytes_max.0
+            }
+            // The oldest make room, but not for more than a whole mailbox.
+            WhenFull::DropOldest => {
+                self.leased < budget.mailbox_messages_max
+                    && declared_bytes <= budget.mailbox_bytes_max.0
+            }
+        }
+    }
+
+    /// Whether the oldest message must go before one of `bytes` comes.
+    pub(super) fn must_evict(&self, budget: &Budget, bytes: u64) -> bool {
+        budget.when_mailbox_full == WhenFull::DropOldest
+            && !self.entries.is_empty()
+            && (self.entries.len() >= budget.mailbox_messages_max as usize
+                || self.bytes.saturating_add(bytes) > budget.mailbox_bytes_max.0)
+    }
+
+    /// What it and all in it cost.
+    fn cost(&self) -> u64 {
+        let removals = self.watched.as_ref().map_or(0, |it| it.removals.len());
+        MAILBOX_COST_BYTES
+            + (self.entries.len() as u64 + u64::from(self.leased)) * ENTRY_COST_BYTES
+            + removals as u64 * REMOVAL_COST_BYTES
+    }
+
+    /// Adds a place for a message, paid for by `reservation`.
+    pub(super) fn add_place(&mut self, reservation: Reservation) {
+        self.reservation.absorb(reservation);
+        self.leased += 1;
+    }
+
+    /// Takes a place away and gives back what it cost.
+    pub(super) fn take_place(&mut self) {
+        debug_assert!(self.leased > 0, "a lease goes back once");
+        self.leased = self.leased.saturating_sub(1);
+        self.settle();
+    }
+
+    /// Gives back what was paid for something that is no longer here.
+    pub(super) fn settle(&mut self) {
+        let cost = self.cost();
+        self.reservation.shrink_to(cost);
+    }
+
+    /// Turns a place into a message. Its entry is what watchers are told.
+    pub(super) fn fill_place(&mut self, message: &Arc<Message>, kept: Span, now: Instant) -> Entry {
+        debug_assert!(self.leased > 0, "a lease goes back once");
+        self.leased = self.leased.saturating_sub(1);
+        // A span that was lowered meanwhile must not let a message overtake an older one: the
+        // timer looks at the oldest only.
+        let after = self.entries.back().map_or(now, |it| it.ends_at);
+        let sequence = self.next_sequence();
+        self.bytes += message.body.len() as u64;
+        let stored = Stored {
+            message: Arc::clone(message),
+            sequence,
+            ends_at: now.plus(kept.0).max(after),
+        };
+        let entry = self.entry(&stored, now);
+        self.entries.push_back(stored);
+        entry
+    }
+
+    /// Takes the oldest message out, if `when` says so. The books are settled by the caller, who may want to
+    /// write down the removal first.
+    pub(super) fn pop_oldest_if(&mut self, when: impl FnOnce(&Stored) -> bool) -> Option<Stored> {
+        let oldest = self.entries.front().filter(|it| when(it)).is_some();
+        let gone = if oldest {
+            self.entries.pop_front()
+        } else {
+            None
+        }?;
+        self.took(&gone);
+        Some(gone)
+    }
+
+    /// Takes a message out that has not come to its end. As above.
+    pub(super) fn take_message(&mut self, sequence: Sequence, now: Instant) -> Option<Stored> {
+        let at = self.position(sequence, now)?;
+        let gone = self.entries.remove(at)?;
+        self.took(&gone);
+        Some(gone)
+    }
+
+    fn took(&mut self, gone: &Stored) {
+        self.bytes -= gone.message.body.len() as u64;
+        let len = self.entries.len();
+        if self.entries.capacity() > ENTRIES_SPARE_MAX.max(4 * len) {
+            self.entries.shrink_to(2 * len);
+        }
+    }
+
+    fn position(&self, sequence: Sequence, now: Instant) -> Option<usize> {
+        let at = self
+            .entries
+            .binary_search_by_key(&sequence, |it| it.sequence)
+            .ok()?;
+        (self.entries[at].ends_at > now).then_some(at)
+    }
+
+    /// The number for the next event.
+    fn next_sequence(&mut self) -> Sequence {
+        self.last = Sequence(self.last.0 + 1);
+        self.last
+    }
+
+    /// Messages numbered after `after` whose time is not up, oldest first.
+    pub(super) fn list(
+        &self,
+        after: Sequence,
+        now: Instant,
+    ) -> impl Iterator<Item = Entry> + use<'_, W> {
+        let first = self
+            .entries
+            .partition_point(|it| it.sequence <= after || it.ends_at <= now);
+        self.entries
+            .range(first..)
+            .map(move |it| self.entry(it, now))
+    }
+
+    /// One message whose time is not up.
+    pub(super) fn message(&self, sequence: Sequence, now: Instant) -> Option<Entry> {
+        let at = self.position(sequence, now)?;
+        Some(self.entry(&self.entries[at], now))
+    }
+
+    fn entry(&self, stored: &Stored, now: Instant) -> Entry {
+        let end = self.shown_end(now);
+        Entry {
+            sequence: stored.sequence,
+            expires_at: end.map_or(stored.ends_at, |end| end.min(stored.ends_at)),
+            message: Arc::clone(&stored.message),
+        }
+    }
+
+    /// When it goes; `now` when only a message under way keeps it.
+    fn shown_end(&self, now: Instant) -> Option<Instant> {
+        self.expires_at.map(|end| end.max(now))
+    }
+
+    /// The mailbox as its holder sees it.
+    pub(super) fn state(&self, now: Instant) -> MailboxState {
+        let (mut messages, mut bytes) = (self.entries.len(), self.bytes);
+        for due in self.entries.iter().take_while(|it| it.ends_at <= now) {
+            messages -= 1;
+            bytes -= due.message.body.len() as u64;
+        }
+        MailboxState {
+            address: self.address.clone(),
+            created_at: self.created_at,
+            expires_at: self.shown_end(now),
+            messages,
+            bytes,
+            last: self.last,
+        }
+    }
+
+    /// When something is due here next.
+    pub(super) fn due(&self, soon: Span) -> Option<Instant> {
+        let end = self.expires_at.filter(|_| self.leased == 0);
+        let oldest = self.entries.front().map(|it| it.ends_at);
+        [end, oldest, self.soon_at(soon)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// When watchers must be told that it expires soon; `None` when nobody watches or they were told.
+    fn soon_at(&self, soon: Span) -> Option<Instant> {
+        let watched = self.watched.as_ref()?;
+        let untold = !watched.watchers.is_empty() && watched.told_soon.is_none();
+        let end = self.expires_at.filter(|_| untold)?;
+        Some(Instant::ZERO.plus(end.since(Instant::ZERO).saturating_sub(soon.0)))
+    }
+
+    /// Gives the mailbox to the holder of a token.
+    pub(super) fn give(&mut self, token: TokenHash, expires_at: Instant, now: Instant) {
+        self.token = Some(token);
+        self.created_at = now;
+        self.expires_at = Some(expires_at);
+    }
+
+    /// Moves its end.
+    pub(super) fn extend(&mut self, expires_at: Instant) {
+        self.expires_at = Some(expires_at);
+        self.closing = false;
+        if let Some(watched) = &mut self.watched {
+            watched.told_soon = None;
+        }
+    }
+
+    /// Recomputes what is counted along the way.
+    pub(super) fn check(&self) {
+        let bytes: usize = self.entries.iter().map(|it| it.message.body.len()).sum();
+        assert_eq!(self.bytes, bytes as u64, "bytes in the mailbox");
+        assert_eq!(self.reservation.bytes(), self.cost(), "bytes paid for");
+        let (entries, later) = (self.entries.iter(), self.entries.iter().skip(1));
+        for (one, next) in entries.zip(later) {
+            assert!(one.sequence < next.sequence && one.ends_at <= next.ends_at);
+        }
+        assert!(
+            self.entries
+                .back()
+                .is_none_or(|it| it.sequence <= self.last)
+        );
+        assert!(!self.is_idle(), "an empty mailbox that nobody holds");
+    }
+}
+
+/// Events.
+impl<W: Watcher> Mailbox<W> {
+    fn watched(&mut self) -> &mut Watched<W> {
+        self.watched.get_or_insert_with(|| {
+            Box::new(Watched {
+                watchers: Vec::new(),
+                removals: VecDeque::new(),
+                forgotten: Sequence(0),
+                told_soon: None,
+            })
+        })
+    }
+
+    /// Tells every watcher; says how many were dropped because they could not take it.
+    pub(super) fn tell(&mut self, event: &Event) -> usize {
+        self.watched
+            .as_mut()
+            .map_or(0, |it| it.retain(|watcher| watcher.notify(event)))
+    }
+
+    /// Writes down and tells that a message went before its mailbox, and settles the books.
+    pub(super) fn tell_removed(&mut self, gone: &Stored) -> usize {
+        if self.is_idle() && self.watched.is_none() {
+            // The mailbox goes next, and nobody will ask what was in it.
+            self.settle();
+            return 0;
+        }
+        let sequence = self.next_sequence();
+        let message = gone.sequence;
+        let watched = self.watched();
+        if watched.removals.len() == REMOVALS_MAX
+            && let Some(forgotten) = watched.removals.pop_front()
+        {
+            watched.forgotten = forgotten.sequence;
+        }
+        watched.removals.push_back(Removal { sequence, message });
+        self.settle();
+        self.tell(&Event::Removed { sequence, message })
+    }
+
+    /// Tells that the mailbox expires soon, when that moment has come.
+    pub(super) fn tell_soon(&mut self, soon: Span, now: Instant) -> usize {
+        let (Some(at), Some(expires_at)) = (self.soon_at(soon), self.expires_at) else {
+            return 0;
+        };
+        if at > now {
+            return 0;
+        }
+        let sequence = self.next_sequence();
+        self.watched().told_soon = Some(sequence);
+        self.tell(&Event::ExpiresSoon {
+            sequence,
+            expires_at,
+        })
+    }
+
+    /// Tells that nothing will follow, and lets the watchers go.
+    pub(super) fn tell_closed(&mut self) -> usize {
+        let sequence = self.next_sequence();
+        let dropped = self.tell(&Event::Closed { sequence });
+        if let Some(watched) = &mut self.watched {
+            watched.watchers = Vec::new();
+            watched.told_soon = None;
+        }
+        dropped
+    }
+
+    /// Adds a watcher after telling it what followed `since`. `None` when too many watch; else how many were dropped.
+    pub(super) fn watch(
+        &mut self,
+        since: Option<Sequence>,
+        watcher: W,
+        watchers_max: usize,
+        now: Instant,
+    ) -> Option<usize> {
+        let mut dropped = 0;
+        if let Some(watched) = &mut self.watched
+            && watched.watchers.len() >= watchers_max
+        {
+            dropped = watched.retain(|it| !it.is_gone());
+        }
+        let watching = self.watched.as_ref().map_or(0, |it| it.watchers.len());
+        if watching >= watchers_max {
+            return None;
+        }
+        if self.replay(since, now).iter().all(|it| watcher.notify(it)) {
+            self.watched().watchers.push(watcher);
+        } else {
+            dropped += 1;
+        }
+        Some(dropped)
+    }
+
+    /// What followed `since`, in order: messages that are still here, removals, and the last warning.
+    fn replay(&self, since: Option<Sequence>, now: Instant) -> Vec<Event> {
+        let watched = self.watched.as_deref();
+        let soon = watched
+            .and_then(|it| it.told_soon)
+            .zip(self.expires_at)
+            .map(|(sequence, expires_at)| Event::ExpiresSoon {
+                sequence,
+                expires_at,
+            });
+        let Some(since) = since else {
+            return soon.into_iter().collect();
+        };
+        let forgotten = watched.map_or(Sequence(0), |it| it.forgotten);
+        if since < forgotten || since > self.last {
+            let sequence = self.last;
+            return vec![Event::Reset { sequence }];
+        }
+        let arrived = self.list(since, now).map(Event::Arrived);
+        let removed = watched.into_iter().flat_map(|it| &it.removals);
+        let removed = removed.map(|it| Event::Removed {
+            sequence: it.sequence,
+            message: it.message,
+        });
+        let mut events: Vec<Event> = arrived
+            .chain(removed.chain(soon).filter(|it| it.sequence() > since))
+            .collect();
+        events.sort_unstable_by_key(Event::sequence);
+        events
+    }
+}
+
+impl<W> Watched<W> {
+    /// Keeps some watchers; says how many went.
+    fn retain(&mut self, keep: impl FnMut(&W) -> bool) -> usize {
+        let before = self.watchers.len();
+        self.watchers.retain(keep);
+        if self.watchers.is_empty() {
+            self.watchers = Vec::new();
+        }
+        before - self.watchers.len()
+    }
+}
+
+impl Stored {
+    /// When its own time is up.
+    pub(super) const fn ends_at(&self) -> Instant {
+        self.ends_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::index::Index;
+    use super::*;
+    use crate::mail::ReversePath;
+    use crate::wheel::Wheel;
+
+    /// What the allocator adds to a piece of memory at worst, rounding to its size classes included.
+    const MALLOC_BYTES: usize = 32;
+    /// RFC 5321 section 4.5.3.1.3.
+    const PATH_BYTES_MAX: usize = 256;
+    /// A body beside its bytes: its shared head and a list of four segments.
+    const BODY_BYTES: usize = 64 + MALLOC_BYTES + 4 * size_of::<Vec<u8>>() + MALLOC_BYTES;
+
+    #[test]
+    fn the_price_of_a_mailbox_is_what_it_costs() {
+        let address = 64 + MALLOC_BYTES;
+        let watched = size_of::<Watched<usize>>() + MALLOC_BYTES;
+        let mailbox = Mailbox::<usize>::STRUCT_BYTES;
+        let indexes = 2 * Index::SPOT_BYTES;
+        let cost = mailbox + address + watched + indexes + Wheel::<u32>::TIMER_BYTES;
+        println!("a mailbox: {mailbox} bytes, {cost} with all that refers to it");
+        assert!(cost as u64 <= MAILBOX_COST_BYTES, "{cost}");
+        assert!(cost as u64 * 2 > MAILBOX_COST_BYTES, "{cost}");
+    }
+
+    #[test]
+    fn the_price_of_a_message_is_what_it_costs() {
+        // A list that has just doubled, or holds its first message in room for four.
+        let place = 4 * Mailbox::<usize>::STORED_BYTES + MALLOC_BYTES;
+        let counts = 2 * size_of::<usize>();
+        let message = size_of::<Message>() + counts + MALLOC_BYTES;
+        let path = size_of::<ReversePath>().max(PATH_BYTES_MAX) + MALLOC_BYTES;
+        println!(
+            "a place: {} bytes, a message {message}",
+            Mailbox::<usize>::STORED_BYTES
+        );
+        let cost = place + message + path + BODY_BYTES;
+        assert!(cost as u64 <= ENTRY_COST_BYTES, "{cost}");
+        let removal = 2 * size_of::<Removal>();
+        assert!(removal as u64 <= REMOVAL_COST_BYTES, "{removal}");
+    }
+}
