@@ -23,6 +23,8 @@ use std::time::Duration;
 /// How many addresses are drawn before we admit that none is free.
 const DRAWS_MAX: usize = 8;
 
+const NOT_OURS: &str = "This is not a domain of ours.";
+
 /// The routes of the public side.
 pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
@@ -105,7 +107,7 @@ async fn create(State(app): State<Arc<App>>, request: Request<Body>) -> Answer {
         .ok_or(Problem::Field("domain", "No domain is configured.".into()))?;
     let (state, token) = match local_part {
         Some(local_part) => {
-            let address = chosen_address(&local_part, &domain)?;
+            let address = chosen_address(&local_part, &domain, &settings)?;
             create_at(&app, &settings, address, ttl).await?
         }
         None => create_somewhere(&app, &settings, &domain, ttl).await?,
@@ -126,12 +128,14 @@ async fn create(State(app): State<Arc<App>>, request: Request<Body>) -> Answer {
         .into_response())
 }
 
-fn chosen_address(local_part: &str, domain: &str) -> Result<Address, Problem> {
-    Address::parse(&format!("{local_part}@{domain}")).map_err(|why| {
-        Problem::Field(
-            "local_part",
-            format!("This cannot be an address: {why}.").into(),
-        )
+fn chosen_address(local_part: &str, domain: &str, settings: &Settings) -> Result<Address, Problem> {
+    let ours = &settings.recipients.domains;
+    if !ours.iter().any(|our| our.eq_ignore_ascii_case(domain)) {
+        return Err(Problem::Field("domain", NOT_OURS.into()));
+    }
+    Address::parse(format!("{local_part}@{domain}")).map_err(|why| {
+        let detail = format!("This cannot be a local part: {why}.");
+        Problem::Field("local_part", detail.into())
     })
 }
 
@@ -142,8 +146,8 @@ async fn create_somewhere(
     ttl: Duration,
 ) -> Result<(MailboxState, Token), Problem> {
     for _ in 0..DRAWS_MAX {
-        let address = Address::parse(&format!("{}@{domain}", names::draw()))
-            .map_err(|_| Problem::Field("domain", "This is not a domain of ours.".into()))?;
+        let address = Address::parse(format!("{}@{domain}", names::draw()))
+            .map_err(|_| Problem::Field("domain", NOT_OURS.into()))?;
         match create_at(app, settings, address, ttl).await {
             Err(Problem::Taken) => {}
             created_or_not => return created_or_not,
@@ -159,9 +163,7 @@ async fn create_at(
     ttl: Duration,
 ) -> Result<(MailboxState, Token), Problem> {
     recipients::may_create(&address, &settings.recipients).map_err(|refusal| match refusal {
-        CreateRefusal::ForeignDomain => {
-            Problem::Field("domain", "This is not a domain of ours.".into())
-        }
+        CreateRefusal::ForeignDomain => Problem::Field("domain", NOT_OURS.into()),
         CreateRefusal::Reserved => Problem::Field("local_part", "This name is reserved.".into()),
     })?;
     let ttl = ttl.min(settings.budget.mailbox_ttl_max.0);

@@ -5,8 +5,8 @@ use super::rate::{Client, RateLimiter, Standing, Verdict};
 use super::wire::{Gate, REFUSED_PATH};
 use super::{Facts, Phase, Settings, TokenKey, api, operator};
 use crate::edge::{Busy, CoreId, CoreShard, Cores};
-use crate::mail::Address;
 use crate::metrics::process::{ProcessMetrics, Route, Status};
+use crate::policy::recipients;
 use crate::store::Holder;
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -96,10 +96,7 @@ impl App {
 
     /// Postmaster's mailbox, which is the operator's to read.
     pub(super) fn postmaster(&self) -> Result<Holder, Problem> {
-        let settings = self.settings.load();
-        let domain = settings.recipients.domains.first();
-        domain
-            .and_then(|domain| Address::parse(&format!("postmaster@{domain}")).ok())
+        recipients::postmaster_address(&self.settings.load().recipients)
             .map(Holder::Operator)
             .ok_or(Problem::NoSuchMailbox)
     }

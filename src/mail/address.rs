@@ -1,8 +1,34 @@
 //! Addresses as RFC 5321 section 4.1.2 writes them.
+//!
+//! Each grammar rule is a parser of its own, with the rule as its text. The parsers work on a
+//! complete line, so there is no "incomplete": what does not match is wrong. Only ASCII is read;
+//! internationalised addresses (RFC 6531) are recognised and refused by name
+//! ([`AddressError::NonAscii`]), which is the place where they will be let in.
 
 #![forbid(unsafe_code)]
 
+use nom::branch::alt;
+use nom::bytes::complete::{is_a, tag, tag_no_case, take_while, take_while1};
+use nom::character::complete::{char, digit1, satisfy};
+use nom::combinator::{all_consuming, opt, peek, recognize, verify};
+use nom::error::{ErrorKind, ParseError};
+use nom::multi::{many0_count, separated_list1};
+use nom::sequence::{delimited, preceded, terminated};
+use nom::{IResult, Parser};
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The longest local part in octets, its quotes not counted (RFC 5321 section 4.5.3.1.1).
+pub const LOCAL_PART_BYTES_MAX: usize = 64;
+
+/// The longest domain in octets (RFC 5321 section 4.5.3.1.2).
+pub const DOMAIN_BYTES_MAX: usize = 255;
+
+/// The longest path in octets, brackets and source route included (RFC 5321 section 4.5.3.1.3).
+pub const PATH_BYTES_MAX: usize = 256;
+
+/// The longest label of a domain in octets (RFC 1035 section 2.3.4).
+const LABEL_BYTES_MAX: usize = 63;
 
 /// A mailbox address in its canonical form: `local@domain`, ASCII, lower case, an unneeded quoting
 /// of the local part removed, no trailing dot on the domain. Equal addresses are equal mailboxes.
@@ -30,7 +56,76 @@ pub enum Recipient {
     Address(Address),
 }
 
+/// What is wrong with an address or a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressError {
+    /// The part behind the `@` is neither a domain nor an address literal.
+    BadDomain,
+    /// The part before the `@` is neither a dot-string nor a quoted string.
+    BadLocalPart,
+    /// The angle brackets or the source route are wrong.
+    BadPath,
+    /// The domain is longer than [`DOMAIN_BYTES_MAX`].
+    DomainTooLong,
+    /// The local part is longer than [`LOCAL_PART_BYTES_MAX`].
+    LocalPartTooLong,
+    /// There is no `@`, or nothing behind it.
+    NoDomain,
+    /// It has characters beyond ASCII, which need SMTPUTF8 (RFC 6531).
+    NonAscii,
+    /// The whole is longer than [`PATH_BYTES_MAX`] allows.
+    PathTooLong,
+    /// Something follows where the address should end.
+    TrailingText,
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BadDomain => "the domain is malformed",
+            Self::BadLocalPart => "the local part is malformed",
+            Self::BadPath => "the path is malformed",
+            Self::DomainTooLong => "the domain is longer than 255 octets",
+            Self::LocalPartTooLong => "the local part is longer than 64 octets",
+            Self::NoDomain => "the domain is missing",
+            Self::NonAscii => "it has characters beyond ASCII",
+            Self::PathTooLong => "it is longer than 254 octets",
+            Self::TrailingText => "something follows the address",
+        })
+    }
+}
+
+impl std::error::Error for AddressError {}
+
+/// A rule that fails without saying why is a matter of the path around it; rules that know better
+/// say so with `or_say`.
+impl ParseError<&[u8]> for AddressError {
+    fn from_error_kind(_: &[u8], _: ErrorKind) -> Self {
+        Self::BadPath
+    }
+
+    fn append(_: &[u8], _: ErrorKind, other: Self) -> Self {
+        other
+    }
+}
+
 impl Address {
+    /// Reads `local@domain`, without angle brackets.
+    ///
+    /// # Errors
+    /// Names what is wrong with it.
+    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, AddressError> {
+        let text = text.as_ref();
+        let (rest, parts) = mailbox(text).map_err(|why| offence(why, text))?;
+        if !rest.is_empty() {
+            return Err(trailing(rest));
+        }
+        if text.len() > PATH_BYTES_MAX - "<>".len() {
+            return Err(AddressError::PathTooLong);
+        }
+        Self::canonical(&parts)
+    }
+
     /// Everything before the last `@`.
     #[must_use]
     pub fn local(&self) -> &str {
@@ -47,6 +142,22 @@ impl Address {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The one spelling that stands for all spellings of the same address.
+    fn canonical(parts: &Mailbox<'_>) -> Result<Self, AddressError> {
+        parts.local.check_length()?;
+        let mut text = String::with_capacity(parts.spelled.len());
+        parts.local.write_canonical(&mut text);
+        let local_len = u8::try_from(text.len())
+            .unwrap_or_else(|_| unreachable!("a local part has 66 octets at most"));
+        text.push('@');
+        parts.host.write_canonical(&mut text);
+        text.make_ascii_lowercase();
+        Ok(Self {
+            text: text.into_boxed_str(),
+            local_len,
+        })
     }
 }
 
@@ -83,3 +194,373 @@ impl Address {
         }
     }
 }
+
+/// `Reverse-path = Path / "<>"` (RFC 5321 section 4.1.2). Reads to the closing bracket.
+///
+/// # Errors
+/// Names what is wrong with it.
+pub fn reverse_path(input: &[u8]) -> IResult<&[u8], ReversePath, AddressError> {
+    if let Some(rest) = input.strip_prefix(b"<>") {
+        return Ok((rest, ReversePath::Null));
+    }
+    let (rest, parts) = path(input)?;
+    parts.local.check_length().map_err(nom::Err::Failure)?;
+    Ok((rest, ReversePath::Address(ascii(parts.spelled).into())))
+}
+
+/// `Forward-path = Path`, or `"<Postmaster>"` in any case (RFC 5321 sections 4.1.1.3 and 4.1.2).
+/// Reads to the closing bracket.
+///
+/// # Errors
+/// Names what is wrong with it.
+pub fn forward_path(input: &[u8]) -> IResult<&[u8], Recipient, AddressError> {
+    let postmaster: IResult<_, _, AddressError> = tag_no_case("<Postmaster>").parse(input);
+    if let Ok((rest, _)) = postmaster {
+        return Ok((rest, Recipient::Postmaster));
+    }
+    let (rest, parts) = path(input)?;
+    let address = Address::canonical(&parts).map_err(nom::Err::Failure)?;
+    Ok((rest, Recipient::Address(address)))
+}
+
+/// Whether `text` is a `Domain` or an `address-literal`, as EHLO and trace headers want one.
+#[must_use]
+pub fn is_host(text: &[u8]) -> bool {
+    all_consuming(host).parse(text).is_ok()
+}
+
+/// `Path = "<" [ A-d-l ":" ] Mailbox ">"` (RFC 5321 section 4.1.2); the source route is read and
+/// dropped, as section 4.1.1.3 and appendix C ask.
+fn path(input: &[u8]) -> IResult<&[u8], Mailbox<'_>, AddressError> {
+    let (rest, parts) = delimited(
+        char('<'),
+        preceded(opt(source_route), mailbox),
+        or_say(
+            |rest| {
+                if rest.is_empty() {
+                    AddressError::BadPath
+                } else {
+                    trailing(rest)
+                }
+            },
+            char('>'),
+        ),
+    )
+    .parse(input)
+    .map_err(|why| nom::Err::Failure(offence(why, input)))?;
+    if input.len() - rest.len() > PATH_BYTES_MAX {
+        return Err(nom::Err::Failure(AddressError::PathTooLong));
+    }
+    Ok((rest, parts))
+}
+
+/// `A-d-l = At-domain *( "," At-domain )`, `At-domain = "@" Domain`, and the colon behind them.
+fn source_route(input: &[u8]) -> IResult<&[u8], (), AddressError> {
+    let (rest, _) = peek(char('@')).parse(input)?;
+    or_say(
+        |_| AddressError::BadPath,
+        terminated(
+            separated_list1(char(','), preceded(char('@'), domain)),
+            char(':'),
+        ),
+    )
+    .parse(rest)
+    .map(|(rest, _)| (rest, ()))
+}
+
+/// The parts of a `Mailbox`, as spelled.
+#[derive(Debug)]
+struct Mailbox<'a> {
+    spelled: &'a [u8],
+    local: LocalPart<'a>,
+    host: Host<'a>,
+}
+
+/// `Local-part = Dot-string / Quoted-string`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LocalPart<'a> {
+    Dotted(&'a [u8]),
+    /// What stands between the quotes, with its backslashes.
+    Quoted(&'a [u8]),
+}
+
+/// `Domain / address-literal`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host<'a> {
+    /// Without a trailing dot.
+    Domain(&'a [u8]),
+    Ipv4(Ipv4Addr),
+    Ipv6(Ipv6Addr),
+    /// What stands between the brackets: a tag, a colon, anything.
+    General(&'a [u8]),
+}
+
+/// `Mailbox = Local-part "@" ( Domain / address-literal )` (RFC 5321 section 4.1.2).
+fn mailbox(input: &[u8]) -> IResult<&[u8], Mailbox<'_>, AddressError> {
+    let (rest, local) =
+        or_say(|_| AddressError::BadLocalPart, alt((dotted, quoted))).parse(input)?;
+    let (rest, _) = or_say(
+        |rest| match rest.first() {
+            None | Some(b'>') => AddressError::NoDomain,
+            Some(_) => AddressError::BadLocalPart,
+        },
+        char('@'),
+    )
+    .parse(rest)?;
+    if matches!(rest.first(), None | Some(b'>')) {
+        return Err(nom::Err::Failure(AddressError::NoDomain));
+    }
+    let (rest, host) = or_say(|_| AddressError::BadDomain, host).parse(rest)?;
+    let spelled = &input[..input.len() - rest.len()];
+    Ok((
+        rest,
+        Mailbox {
+            spelled,
+            local,
+            host,
+        },
+    ))
+}
+
+/// `Dot-string = Atom *("." Atom)`, `Atom = 1*atext` (RFC 5321 section 4.1.2, RFC 5322 section 3.2.3).
+fn dotted(input: &[u8]) -> IResult<&[u8], LocalPart<'_>, AddressError> {
+    let (rest, atoms) = take_while1(|byte| is_atext(byte) || byte == b'.').parse(input)?;
+    let dots_stand_between = atoms.first() != Some(&b'.')
+        && atoms.last() != Some(&b'.')
+        && !atoms.windows(2).any(|pair| pair == b"..");
+    if !dots_stand_between {
+        return Err(nom::Err::Error(AddressError::BadLocalPart));
+    }
+    Ok((rest, LocalPart::Dotted(atoms)))
+}
+
+/// `Quoted-string = DQUOTE *QcontentSMTP DQUOTE`, `QcontentSMTP = qtextSMTP / quoted-pairSMTP`
+/// (RFC 5321 section 4.1.2).
+fn quoted(input: &[u8]) -> IResult<&[u8], LocalPart<'_>, AddressError> {
+    delimited(
+        char('"'),
+        recognize(many0_count(alt((
+            take_while1(is_qtext),
+            recognize((char('\\'), satisfy(|pair| matches!(pair, ' '..='~')))),
+        )))),
+        char('"'),
+    )
+    .map(LocalPart::Quoted)
+    .parse(input)
+}
+
+/// `Domain / address-literal`.
+fn host(input: &[u8]) -> IResult<&[u8], Host<'_>, AddressError> {
+    alt((address_literal, domain.map(Host::Domain))).parse(input)
+}
+
+/// `Domain = sub-domain *("." sub-domain)` (RFC 5321 section 4.1.2). A dot at the end, which
+/// some clients take over from the DNS, is tolerated and not part of what is returned.
+fn domain(input: &[u8]) -> IResult<&[u8], &[u8], AddressError> {
+    let (rest, labels) = recognize(separated_list1(char('.'), sub_domain)).parse(input)?;
+    if labels.len() > DOMAIN_BYTES_MAX {
+        return Err(nom::Err::Failure(AddressError::DomainTooLong));
+    }
+    Ok((rest.strip_prefix(b".").unwrap_or(rest), labels))
+}
+
+/// `sub-domain = Let-dig [Ldh-str]` (RFC 5321 section 4.1.2), 63 octets at most.
+fn sub_domain(input: &[u8]) -> IResult<&[u8], &[u8], AddressError> {
+    verify(
+        take_while1(|byte: u8| byte.is_ascii_alphanumeric() || byte == b'-'),
+        |label: &[u8]| {
+            label.len() <= LABEL_BYTES_MAX && !label.starts_with(b"-") && !label.ends_with(b"-")
+        },
+    )
+    .parse(input)
+}
+
+/// `address-literal = "[" ( IPv4-address-literal / IPv6-address-literal / General-address-literal ) "]"`
+/// (RFC 5321 section 4.1.3).
+fn address_literal(input: &[u8]) -> IResult<&[u8], Host<'_>, AddressError> {
+    delimited(char('['), alt((ipv4, ipv6, general)), char(']')).parse(input)
+}
+
+/// `IPv4-address-literal = Snum 3("." Snum)` (RFC 5321 section 4.1.3).
+fn ipv4(input: &[u8]) -> IResult<&[u8], Host<'_>, AddressError> {
+    let (rest, (a, _, b, _, c, _, d)) = (
+        snum,
+        char('.'),
+        snum,
+        char('.'),
+        snum,
+        char('.'),
+        terminated(snum, peek(char(']'))),
+    )
+        .parse(input)?;
+    Ok((rest, Host::Ipv4(Ipv4Addr::new(a, b, c, d))))
+}
+
+/// `Snum = 1*3DIGIT`, 0 to 255 (RFC 5321 section 4.1.3).
+fn snum(input: &[u8]) -> IResult<&[u8], u8, AddressError> {
+    let (rest, digits) = verify(digit1, |digits: &[u8]| digits.len() <= 3).parse(input)?;
+    ascii(digits)
+        .parse()
+        .map(|number| (rest, number))
+        .map_err(|_| nom::Err::Error(AddressError::BadDomain))
+}
+
+/// `IPv6-address-literal = "IPv6:" IPv6-addr` (RFC 5321 section 4.1.3). What begins so must be one:
+/// it is not taken for a general literal.
+fn ipv6(input: &[u8]) -> IResult<&[u8], Host<'_>, AddressError> {
+    let (rest, _) = tag_no_case("IPv6:").parse(input)?;
+    let (rest, text) = or_say(
+        |_| AddressError::BadDomain,
+        is_a("0123456789abcdefABCDEF:.".as_bytes()),
+    )
+    .parse(rest)?;
+    ascii(text)
+        .parse()
+        .map(|address| (rest, Host::Ipv6(address)))
+        .map_err(|_| nom::Err::Failure(AddressError::BadDomain))
+}
+
+/// `General-address-literal = Standardized-tag ":" 1*dcontent`, `Standardized-tag = Ldh-str`,
+/// `dcontent = %d33-90 / %d94-126` (RFC 5321 section 4.1.3).
+fn general(input: &[u8]) -> IResult<&[u8], Host<'_>, AddressError> {
+    recognize((
+        verify(
+            take_while(|byte: u8| byte.is_ascii_alphanumeric() || byte == b'-'),
+            |ldh: &[u8]| ldh.last().is_some_and(u8::is_ascii_alphanumeric),
+        ),
+        tag(":"),
+        take_while1(|byte| matches!(byte, 33..=90 | 94..=126)),
+    ))
+    .map(Host::General)
+    .parse(input)
+}
+
+/// `atext` (RFC 5322 section 3.2.3).
+const fn is_atext(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'/'
+                | b'='
+                | b'?'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'{'
+                | b'|'
+                | b'}'
+                | b'~'
+        )
+}
+
+/// `qtextSMTP = %d32-33 / %d35-91 / %d93-126` (RFC 5321 section 4.1.2).
+const fn is_qtext(byte: u8) -> bool {
+    matches!(byte, 32..=33 | 35..=91 | 93..=126)
+}
+
+impl LocalPart<'_> {
+    /// Holds its canonical form to [`LOCAL_PART_BYTES_MAX`].
+    fn check_length(&self) -> Result<(), AddressError> {
+        let len = match self {
+            Self::Dotted(atoms) => atoms.len(),
+            Self::Quoted(_) => {
+                let mut text = String::new();
+                self.write_canonical(&mut text);
+                let quotes = if text.starts_with('"') { 2 } else { 0 };
+                text.len() - quotes
+            }
+        };
+        if len > LOCAL_PART_BYTES_MAX {
+            return Err(AddressError::LocalPartTooLong);
+        }
+        Ok(())
+    }
+
+    /// Without quotes where they are not needed; else with only `"` and `\` escaped.
+    fn write_canonical(&self, text: &mut String) {
+        let inner = match self {
+            Self::Dotted(atoms) => return text.push_str(ascii(atoms)),
+            Self::Quoted(inner) => inner,
+        };
+        let mut plain = Vec::with_capacity(inner.len());
+        let mut bytes = inner.iter();
+        while let Some(&byte) = bytes.next() {
+            let escaped = if byte == b'\\' { bytes.next() } else { None };
+            plain.push(*escaped.unwrap_or(&byte));
+        }
+        if matches!(dotted(&plain), Ok(([], _))) {
+            return text.push_str(ascii(&plain));
+        }
+        text.push('"');
+        for byte in plain {
+            if matches!(byte, b'"' | b'\\') {
+                text.push('\\');
+            }
+            text.push(char::from(byte));
+        }
+        text.push('"');
+    }
+}
+
+impl Host<'_> {
+    /// As spelled; literals in the one spelling of the address that they name.
+    fn write_canonical(&self, text: &mut String) {
+        match self {
+            Self::Domain(labels) => text.push_str(ascii(labels)),
+            Self::Ipv4(address) => text.push_str(&format!("[{address}]")),
+            Self::Ipv6(address) => text.push_str(&format!("[ipv6:{address}]")),
+            Self::General(inner) => {
+                text.push('[');
+                text.push_str(ascii(inner));
+                text.push(']');
+            }
+        }
+    }
+}
+
+/// What the grammar has read is ASCII.
+fn ascii(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_else(|_| unreachable!("every rule reads ASCII only"))
+}
+
+/// Runs `rule`; when it fails without a name for the offence, `name` gives one.
+fn or_say<'a, T>(
+    name: impl Fn(&[u8]) -> AddressError,
+    mut rule: impl Parser<&'a [u8], Output = T, Error = AddressError>,
+) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], T, AddressError> {
+    move |input| {
+        rule.parse(input).map_err(|why| match why {
+            nom::Err::Failure(named) => nom::Err::Failure(named),
+            nom::Err::Error(_) | nom::Err::Incomplete(_) => nom::Err::Failure(name(input)),
+        })
+    }
+}
+
+/// The name of what stopped a rule. Characters beyond ASCII explain any failure: no rule knows them.
+pub(crate) fn offence(why: nom::Err<AddressError>, input: &[u8]) -> AddressError {
+    match why {
+        _ if !input.is_ascii() => AddressError::NonAscii,
+        nom::Err::Error(named) | nom::Err::Failure(named) => named,
+        nom::Err::Incomplete(_) => AddressError::BadPath,
+    }
+}
+
+/// The name of text that follows an address.
+fn trailing(rest: &[u8]) -> AddressError {
+    if rest.is_ascii() {
+        AddressError::TrailingText
+    } else {
+        AddressError::NonAscii
+    }
+}
+
+#[cfg(test)]
+mod tests;

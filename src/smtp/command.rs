@@ -1,1 +1,458 @@
-//! (command)
+//! From a whole line to a typed command (RFC 5321 section 4.1).
+//!
+//! The line is complete and free of CR, LF and NUL when it comes here. What real clients do beyond
+//! the letter of the standard is let in where it is harmless: spaces at the end, several spaces
+//! before a parameter, one space behind `FROM:` and `TO:`, odd names in EHLO.
+
+#![forbid(unsafe_code)]
+
+use super::reply::Reply;
+use crate::mail::address::{AddressError, forward_path, offence, reverse_path};
+use crate::mail::{Recipient, ReversePath};
+use crate::metrics::Command as Verb;
+use nom::branch::alt;
+use nom::bytes::complete::{tag, tag_no_case, take_while, take_while1};
+use nom::character::complete::{char, digit1, space0, space1};
+use nom::combinator::{all_consuming, eof, opt, peek, recognize, value, verify};
+use nom::error::{ErrorKind, ParseError};
+use nom::sequence::{delimited, pair, preceded, terminated};
+use nom::{IResult, Parser};
+
+/// The longest name that EHLO or HELO may give, in bytes: as long as a domain may be
+/// (RFC 5321 section 4.5.3.1.2).
+pub const HELLO_BYTES_MAX: usize = 255;
+
+/// A command that is well formed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// `data = "DATA" CRLF` (RFC 5321 section 4.1.1.4).
+    Data,
+    /// `ehlo = "EHLO" SP ( Domain / address-literal ) CRLF` (RFC 5321 section 4.1.1.1).
+    Ehlo(&'a str),
+    /// `expn = "EXPN" SP String CRLF` (RFC 5321 section 4.1.1.7).
+    Expn,
+    /// `helo = "HELO" SP Domain CRLF` (RFC 5321 section 4.1.1.1).
+    Helo(&'a str),
+    /// `help = "HELP" [ SP String ] CRLF` (RFC 5321 section 4.1.1.8).
+    Help,
+    /// `mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF` (RFC 5321 section 4.1.1.2).
+    Mail {
+        /// Who sends.
+        reverse_path: ReversePath,
+        /// What it says about the message.
+        parameters: MailParameters,
+    },
+    /// `noop = "NOOP" [ SP String ] CRLF` (RFC 5321 section 4.1.1.9).
+    Noop,
+    /// `quit = "QUIT" CRLF` (RFC 5321 section 4.1.1.10).
+    Quit,
+    /// `rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path )
+    /// [SP Rcpt-parameters] CRLF` (RFC 5321 section 4.1.1.3).
+    Rcpt(Recipient),
+    /// `rset = "RSET" CRLF` (RFC 5321 section 4.1.1.5).
+    Rset,
+    /// `STARTTLS`, without parameters (RFC 3207 section 4).
+    StartTls,
+    /// `vrfy = "VRFY" SP String CRLF` (RFC 5321 section 4.1.1.6).
+    Vrfy,
+}
+
+/// What `MAIL` may say beside the path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MailParameters {
+    /// `SIZE=` in bytes (RFC 1870). A number beyond 64 bits is held as the largest.
+    pub size: Option<u64>,
+    /// `BODY=` (RFC 6152).
+    pub body: Option<BodyType>,
+}
+
+/// What kind of content `BODY=` announces (RFC 6152 section 3). It changes nothing here: eight
+/// bits come through in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyType {
+    /// `8BITMIME`
+    EightBitMime,
+    /// `7BIT`
+    SevenBit,
+}
+
+/// Why a line is no command that can be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// An argument is missing, malformed or one too many.
+    BadArguments,
+    /// A parameter is malformed or given twice.
+    BadParameter,
+    /// The path of `RCPT` is wrong.
+    BadRecipient(AddressError),
+    /// The path of `MAIL` is wrong.
+    BadSender(AddressError),
+    /// A command of some extension or of old that is not offered.
+    NotImplemented,
+    /// No command at all.
+    Unknown,
+    /// A parameter of an extension that is not offered.
+    UnsupportedParameter,
+}
+
+impl CommandError {
+    /// What to say to it (RFC 5321 section 4.2.4, RFC 3463 sections 3.2 and 3.6).
+    #[must_use]
+    pub const fn reply(self) -> Reply {
+        match self {
+            Self::BadArguments => Reply::BadArguments,
+            Self::BadParameter => Reply::BadParameter,
+            Self::BadRecipient(AddressError::NonAscii)
+            | Self::BadSender(AddressError::NonAscii) => Reply::NonAsciiAddress,
+            Self::BadRecipient(_) => Reply::BadRecipient,
+            Self::BadSender(_) => Reply::BadSender,
+            Self::NotImplemented => Reply::NotImplemented,
+            Self::Unknown => Reply::UnknownCommand,
+            Self::UnsupportedParameter => Reply::UnsupportedParameter,
+        }
+    }
+}
+
+/// A rule that fails without a name is a matter of arguments.
+impl ParseError<&[u8]> for CommandError {
+    fn from_error_kind(_: &[u8], _: ErrorKind) -> Self {
+        Self::BadArguments
+    }
+
+    fn append(_: &[u8], _: ErrorKind, other: Self) -> Self {
+        other
+    }
+}
+
+/// Reads one line, without its CRLF. The verb is known even when its arguments are wrong.
+pub fn parse(line: &[u8]) -> (Verb, Result<Command<'_>, CommandError>) {
+    let Ok((arguments, verb)) = verb(line) else {
+        let known = not_implemented(line).is_ok();
+        let why = if known {
+            CommandError::NotImplemented
+        } else {
+            CommandError::Unknown
+        };
+        return (Verb::Unknown, Err(why));
+    };
+    let command = match verb {
+        Verb::Mail => mail(arguments),
+        Verb::Rcpt => rcpt(arguments),
+        Verb::Ehlo => hello(arguments).map(Command::Ehlo),
+        Verb::Helo => hello(arguments).map(Command::Helo),
+        Verb::Data => nothing(arguments, Command::Data),
+        Verb::Quit => nothing(arguments, Command::Quit),
+        Verb::Rset => nothing(arguments, Command::Rset),
+        Verb::StartTls => nothing(arguments, Command::StartTls),
+        Verb::Vrfy => string(arguments, Command::Vrfy),
+        Verb::Expn => string(arguments, Command::Expn),
+        Verb::Help => Ok(Command::Help),
+        Verb::Noop => Ok(Command::Noop),
+        Verb::Unknown => Err(CommandError::Unknown),
+    };
+    (verb, command)
+}
+
+/// The first word of a command that is carried out, in any case.
+fn verb(line: &[u8]) -> IResult<&[u8], Verb, CommandError> {
+    terminated(
+        alt((
+            value(Verb::Rcpt, tag_no_case("RCPT")),
+            value(Verb::Mail, tag_no_case("MAIL")),
+            value(Verb::Data, tag_no_case("DATA")),
+            value(Verb::Ehlo, tag_no_case("EHLO")),
+            value(Verb::Quit, tag_no_case("QUIT")),
+            value(Verb::Rset, tag_no_case("RSET")),
+            value(Verb::Noop, tag_no_case("NOOP")),
+            value(Verb::StartTls, tag_no_case("STARTTLS")),
+            value(Verb::Helo, tag_no_case("HELO")),
+            value(Verb::Vrfy, tag_no_case("VRFY")),
+            value(Verb::Expn, tag_no_case("EXPN")),
+            value(Verb::Help, tag_no_case("HELP")),
+        )),
+        end_of_word,
+    )
+    .parse(line)
+}
+
+/// The first word of a command that a client may know and that is not carried out here: of RFC 821
+/// (`SAML`, `SEND`, `SOML`, `TURN`), of extensions, and those by which a proxy would speak for
+/// others (`XCLIENT`, `XFORWARD`), which are never honoured.
+fn not_implemented(line: &[u8]) -> IResult<&[u8], &[u8], CommandError> {
+    terminated(
+        alt((
+            tag_no_case("ATRN"),
+            tag_no_case("AUTH"),
+            tag_no_case("BDAT"),
+            tag_no_case("BURL"),
+            tag_no_case("ETRN"),
+            tag_no_case("SAML"),
+            tag_no_case("SEND"),
+            tag_no_case("SOML"),
+            tag_no_case("TURN"),
+            tag_no_case("XCLIENT"),
+            tag_no_case("XFORWARD"),
+        )),
+        end_of_word,
+    )
+    .parse(line)
+}
+
+/// A space or the end of the line.
+fn end_of_word(input: &[u8]) -> IResult<&[u8], &[u8], CommandError> {
+    peek(alt((eof, tag(" ")))).parse(input)
+}
+
+/// Spaces at most.
+fn nothing<'a>(arguments: &[u8], command: Command<'a>) -> Result<Command<'a>, CommandError> {
+    finish(all_consuming(space0).parse(arguments)).map(|_| command)
+}
+
+/// `SP String`, which nobody looks into (RFC 5321 section 4.1.1.6): no form of it is refused, so it
+/// may be beyond ASCII.
+fn string<'a>(arguments: &[u8], command: Command<'a>) -> Result<Command<'a>, CommandError> {
+    let text = verify(take_while(|_| true), |text: &[u8]| !text.is_empty());
+    finish(preceded(space1, text).parse(arguments)).map(|_| command)
+}
+
+/// `SP ( Domain / address-literal )`, or whatever visible ASCII a client takes for its name:
+/// names with underscores and worse are common, and nothing is decided on them.
+fn hello(arguments: &[u8]) -> Result<&str, CommandError> {
+    let name = verify(
+        take_while1(|byte: u8| byte.is_ascii_graphic()),
+        |name: &[u8]| name.len() <= HELLO_BYTES_MAX,
+    );
+    let name = finish(all_consuming(delimited(space1, name, space0)).parse(arguments))?;
+    std::str::from_utf8(name).map_err(|_| CommandError::BadArguments)
+}
+
+/// `SP "FROM:" Reverse-path [SP Mail-parameters]` (RFC 5321 section 4.1.1.2).
+fn mail(arguments: &[u8]) -> Result<Command<'_>, CommandError> {
+    let path = finish(before_path("FROM:", arguments))?;
+    let (rest, reverse_path) =
+        reverse_path(path).map_err(|why| CommandError::BadSender(offence(why, path)))?;
+    let mut parameters = MailParameters::default();
+    each_parameter(rest, |keyword, value| parameters.set(keyword, value))?;
+    Ok(Command::Mail {
+        reverse_path,
+        parameters,
+    })
+}
+
+/// `SP "TO:" Forward-path [SP Rcpt-parameters]` (RFC 5321 section 4.1.1.3). No extension with
+/// parameters here is offered.
+fn rcpt(arguments: &[u8]) -> Result<Command<'_>, CommandError> {
+    let path = finish(before_path("TO:", arguments))?;
+    let (rest, recipient) =
+        forward_path(path).map_err(|why| CommandError::BadRecipient(offence(why, path)))?;
+    each_parameter(rest, |_, _| Err(CommandError::UnsupportedParameter))?;
+    Ok(Command::Rcpt(recipient))
+}
+
+/// Reads what stands before a path; returns the path and what follows it.
+fn before_path<'a>(word: &str, arguments: &'a [u8]) -> IResult<&'a [u8], &'a [u8], CommandError> {
+    preceded(
+        (space1, tag_no_case(word), opt(char(' '))),
+        take_while(|_| true),
+    )
+    .parse(arguments)
+}
+
+/// `Mail-parameters = esmtp-param *(SP esmtp-param)` (RFC 5321 section 4.1.2), spaces at the end
+/// tolerated. The first offence counts.
+fn each_parameter<'a>(
+    mut rest: &'a [u8],
+    mut take: impl FnMut(&'a [u8], Option<&'a [u8]>) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    while !rest.iter().all(|byte| *byte == b' ') {
+        let (behind, (keyword, value)) = preceded(space1, esmtp_param)
+            .parse(rest)
+            .map_err(|_| CommandError::BadParameter)?;
+        take(keyword, value)?;
+        rest = behind;
+    }
+    Ok(())
+}
+
+/// `esmtp-param = esmtp-keyword ["=" esmtp-value]`, `esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")`,
+/// `esmtp-value = 1*(%d33-60 / %d62-126)` (RFC 5321 section 4.1.2), up to a space or the end.
+fn esmtp_param(input: &[u8]) -> IResult<&[u8], (&[u8], Option<&[u8]>), CommandError> {
+    let keyword = recognize(pair(
+        take_while1(|byte: u8| byte.is_ascii_alphanumeric()),
+        take_while(|byte: u8| byte.is_ascii_alphanumeric() || byte == b'-'),
+    ));
+    let value = take_while1(|byte| matches!(byte, 33..=60 | 62..=126));
+    terminated(pair(keyword, opt(preceded(char('='), value))), end_of_word).parse(input)
+}
+
+impl MailParameters {
+    /// Takes over one parameter.
+    fn set(&mut self, keyword: &[u8], value: Option<&[u8]>) -> Result<(), CommandError> {
+        if keyword.eq_ignore_ascii_case(b"SIZE") {
+            set_once(&mut self.size, size(value))
+        } else if keyword.eq_ignore_ascii_case(b"BODY") {
+            set_once(&mut self.body, body_type(value))
+        } else {
+            Err(CommandError::UnsupportedParameter)
+        }
+    }
+}
+
+fn set_once<T>(place: &mut Option<T>, value: Result<T, CommandError>) -> Result<(), CommandError> {
+    let value = value?;
+    if place.is_some() {
+        return Err(CommandError::BadParameter);
+    }
+    *place = Some(value);
+    Ok(())
+}
+
+/// `size-value = 1*20DIGIT` (RFC 1870 section 4). More digits are too many bytes, not an error of form.
+fn size(value: Option<&[u8]>) -> Result<u64, CommandError> {
+    let rule: IResult<_, _, CommandError> =
+        all_consuming(digit1).parse(value.ok_or(CommandError::BadParameter)?);
+    let (_, digits) = rule.map_err(|_| CommandError::BadParameter)?;
+    Ok(digits.iter().fold(0, |sum: u64, digit| {
+        sum.saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    }))
+}
+
+/// `body-value = "7BIT" / "8BITMIME"` (RFC 6152 section 3). `BINARYMIME` (RFC 3030) is not offered.
+fn body_type(value: Option<&[u8]>) -> Result<BodyType, CommandError> {
+    match value {
+        Some(word) if word.eq_ignore_ascii_case(b"8BITMIME") => Ok(BodyType::EightBitMime),
+        Some(word) if word.eq_ignore_ascii_case(b"7BIT") => Ok(BodyType::SevenBit),
+        Some(word) if word.eq_ignore_ascii_case(b"BINARYMIME") => {
+            Err(CommandError::UnsupportedParameter)
+        }
+        _ => Err(CommandError::BadParameter),
+    }
+}
+
+/// What a rule has read, or the name of what stopped it.
+fn finish<'a, T>(result: IResult<&'a [u8], T, CommandError>) -> Result<T, CommandError> {
+    match result {
+        Ok((_, read)) => Ok(read),
+        Err(nom::Err::Error(why) | nom::Err::Failure(why)) => Err(why),
+        Err(nom::Err::Incomplete(_)) => Err(CommandError::BadArguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use CommandError::*;
+
+    fn refused(line: &str) -> Option<CommandError> {
+        parse(line.as_bytes()).1.err()
+    }
+
+    #[test]
+    fn verbs_are_read_in_any_case_and_with_spaces_behind() {
+        for (line, expected) in [
+            ("DATA", Command::Data),
+            ("data  ", Command::Data),
+            ("rSeT", Command::Rset),
+            ("QUIT ", Command::Quit),
+            ("NOOP", Command::Noop),
+            ("NOOP any thing", Command::Noop),
+            ("HELP", Command::Help),
+            ("HELP MAIL", Command::Help),
+            ("VRFY ü@ours.test", Command::Vrfy),
+            ("EXPN list", Command::Expn),
+            ("STARTTLS", Command::StartTls),
+            ("ehlo a.test ", Command::Ehlo("a.test")),
+            ("EHLO [IPv6:::1]", Command::Ehlo("[IPv6:::1]")),
+            ("HELO my_pc(1)", Command::Helo("my_pc(1)")),
+        ] {
+            assert_eq!(parse(line.as_bytes()).1, Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_is_refused_by_name() {
+        for (line, why) in [
+            ("", Unknown),
+            (" NOOP", Unknown),
+            ("NOOPX", Unknown),
+            ("GET / HTTP/1.1", Unknown),
+            ("RCPT:", Unknown),
+            ("ETRN d", NotImplemented),
+            ("TURN", NotImplemented),
+            ("AUTH PLAIN AAAA", NotImplemented),
+            ("XCLIENT ADDR=1.2.3.4", NotImplemented),
+            ("BDAT 5 LAST", NotImplemented),
+            ("EHLO", BadArguments),
+            ("EHLO  ", BadArguments),
+            ("EHLO a b", BadArguments),
+            ("EHLO ü", BadArguments),
+            ("DATA now", BadArguments),
+            ("STARTTLS foo", BadArguments),
+            ("VRFY", BadArguments),
+            ("MAIL", BadArguments),
+            ("MAIL <a@b>", BadArguments),
+            ("MAILFROM:<a@b>", Unknown),
+            ("RCPT FROM:<a@b>", BadArguments),
+            ("MAIL FROM:", BadSender(AddressError::BadPath)),
+            ("MAIL FROM:  <a@b>", BadSender(AddressError::BadPath)),
+            ("MAIL FROM:a@b", BadSender(AddressError::BadPath)),
+            ("MAIL FROM:<ü@b>", BadSender(AddressError::NonAscii)),
+            ("RCPT TO:<>", BadRecipient(AddressError::BadLocalPart)),
+            ("RCPT TO:<u@d>x", BadParameter),
+            ("RCPT TO:<u@d> ORCPT=rfc822;a+00b", UnsupportedParameter),
+        ] {
+            assert_eq!(refused(line), Some(why), "{line}");
+        }
+        let name = "a".repeat(HELLO_BYTES_MAX);
+        assert_eq!(refused(&format!("EHLO {name}")), None);
+        assert_eq!(refused(&format!("EHLO {name}a")), Some(BadArguments));
+    }
+
+    #[test]
+    fn parameters_are_read_or_refused() {
+        let parameters = |text: &str| match parse(format!("MAIL FROM:<a@b>{text}").as_bytes()).1 {
+            Ok(Command::Mail { parameters, .. }) => Ok(parameters),
+            Ok(_) => unreachable!("it is MAIL"),
+            Err(why) => Err(why),
+        };
+        let of = |size, body| Ok(MailParameters { size, body });
+        let eight = Some(BodyType::EightBitMime);
+        for (text, expected) in [
+            ("", of(None, None)),
+            ("  ", of(None, None)),
+            (" SIZE=0", of(Some(0), None)),
+            ("  size=12  body=8bitmime ", of(Some(12), eight)),
+            (" BODY=7BIT", of(None, Some(BodyType::SevenBit))),
+            (" SIZE=99999999999999999999999", of(Some(u64::MAX), None)),
+            (" SIZE=-1", Err(BadParameter)),
+            (" SIZE=1e3", Err(BadParameter)),
+            (" SIZE=+5", Err(BadParameter)),
+            (" SIZE=", Err(BadParameter)),
+            (" SIZE", Err(BadParameter)),
+            (" SIZE=5 SIZE=6", Err(BadParameter)),
+            (" SIZE=5=6", Err(BadParameter)),
+            (" =5", Err(BadParameter)),
+            (" -A=5", Err(BadParameter)),
+            (" SIZE=5\t", Err(BadParameter)),
+            (" BODY", Err(BadParameter)),
+            (" BODY=9BIT", Err(BadParameter)),
+            (" BODY=BINARYMIME", Err(UnsupportedParameter)),
+            (" SMTPUTF8", Err(UnsupportedParameter)),
+            (" AUTH=<>", Err(UnsupportedParameter)),
+            (" RET=HDRS", Err(UnsupportedParameter)),
+            (" ENVID=a+00b", Err(UnsupportedParameter)),
+            (" FOO=ü", Err(BadParameter)),
+            ("SIZE=5", Err(BadParameter)),
+        ] {
+            assert_eq!(parameters(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn one_space_behind_the_colon_is_let_in() {
+        assert_eq!(refused("MAIL FROM: <a@b>"), None);
+        assert_eq!(refused("rcpt to: <a@b>"), None);
+        assert_eq!(refused("RCPT TO:<Postmaster>"), None);
+    }
+}

@@ -1,1 +1,253 @@
-//! (line)
+//! From bytes to command lines.
+//!
+//! Only CRLF ends a line (RFC 5321 section 2.3.8). A client that sends LF alone still gets an
+//! answer for each: a bare LF ends a line that is *refused*, and whatever follows it is refused as
+//! well, up to and including the next line that ends in CRLF. So such a client never hangs, there
+//! is one reply for each LF whatever the segmentation, and nothing that stands behind a bare LF is
+//! ever executed: it may be the inside of what another server took for a single line.
+
+#![forbid(unsafe_code)]
+
+use memchr::{memchr, memchr2};
+use std::borrow::Cow;
+
+/// How much of an over-long line is read and thrown away before the session ends.
+pub const DISCARD_BYTES_MAX: usize = 64 << 10;
+
+/// What the reader delivers.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// A clean line without its CRLF. It is borrowed when all of it came in one piece.
+    Complete(Cow<'a, [u8]>),
+    /// A line that must not be looked into.
+    Refused(LineOffence),
+}
+
+/// Why a line is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineOffence {
+    /// It has a CR or LF that is not part of a CRLF, or stands behind a bare LF.
+    BareNewline,
+    /// Behind an over-long line no end came for [`DISCARD_BYTES_MAX`]: no line can follow.
+    Endless,
+    /// It has a NUL.
+    NulByte,
+    /// It is too long. Delivered as soon as that is known; the rest of it is discarded.
+    TooLong,
+}
+
+/// Cuts input into lines. Holds a buffer only while it holds a part of a line.
+#[derive(Debug, Default)]
+pub struct LineReader {
+    partial: Vec<u8>,
+    at: At,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum At {
+    /// In a line that begins behind a CRLF, or at the start of the connection.
+    #[default]
+    Clean,
+    /// In a line that begins behind a bare LF.
+    BehindBareLf,
+    /// In the rest of an over-long line.
+    Discarding { read: usize, after_cr: bool },
+}
+
+impl LineReader {
+    /// Takes the next line from `input`, all of which it uses up when the line does not end there.
+    /// A line may have `line_bytes_max` bytes, its CRLF included.
+    pub fn read<'a>(&mut self, input: &mut &'a [u8], line_bytes_max: usize) -> Option<Line<'a>> {
+        if let At::Discarding { read, after_cr } = self.at {
+            if let Some(endless) = self.discard(input, read, after_cr) {
+                return Some(endless);
+            }
+        }
+        if input.is_empty() || matches!(self.at, At::Discarding { .. }) {
+            return None;
+        }
+        let room = line_bytes_max.saturating_sub(self.partial.len());
+        let window = &input[..input.len().min(room)];
+        let Some(end) = memchr(b'\n', window) else {
+            let now_too_long = window.len() == room;
+            return if now_too_long {
+                *input = &input[room..];
+                Some(self.too_long(window.last().copied()))
+            } else {
+                self.partial.extend_from_slice(window);
+                *input = &[];
+                None
+            };
+        };
+        let (line, rest) = input.split_at(end + 1);
+        *input = rest;
+        Some(self.complete(line))
+    }
+
+    /// Whether a part of a line is held.
+    #[must_use]
+    pub const fn is_amid_line(&self) -> bool {
+        !self.partial.is_empty() || !matches!(self.at, At::Clean)
+    }
+
+    /// Judges a line that ends with the last byte of `line`, an LF.
+    fn complete<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
+        let mut line = if self.partial.is_empty() {
+            Cow::Borrowed(line)
+        } else {
+            let mut whole = std::mem::take(&mut self.partial);
+            whole.extend_from_slice(line);
+            Cow::Owned(whole)
+        };
+        let ends_in_crlf = line.ends_with(b"\r\n");
+        let before = std::mem::replace(&mut self.at, At::behind_lf(ends_in_crlf));
+        if !ends_in_crlf || before == At::BehindBareLf {
+            return Line::Refused(LineOffence::BareNewline);
+        }
+        let text_len = line.len() - b"\r\n".len();
+        match memchr2(b'\r', b'\0', &line[..text_len]) {
+            Some(place) if line[place] == b'\0' => Line::Refused(LineOffence::NulByte),
+            Some(_) => Line::Refused(LineOffence::BareNewline),
+            None => {
+                match &mut line {
+                    Cow::Borrowed(bytes) => *bytes = &bytes[..text_len],
+                    Cow::Owned(bytes) => bytes.truncate(text_len),
+                }
+                Line::Complete(line)
+            }
+        }
+    }
+
+    fn too_long(&mut self, last: Option<u8>) -> Line<'static> {
+        let last = last.or_else(|| self.partial.last().copied());
+        self.partial = Vec::new();
+        self.at = At::Discarding {
+            read: 0,
+            after_cr: last == Some(b'\r'),
+        };
+        Line::Refused(LineOffence::TooLong)
+    }
+
+    /// Throws away the rest of an over-long line; its reply has been given.
+    fn discard(&mut self, input: &mut &[u8], read: usize, after_cr: bool) -> Option<Line<'static>> {
+        let room = DISCARD_BYTES_MAX - read;
+        let window = &input[..input.len().min(room)];
+        if let Some(end) = memchr(b'\n', window) {
+            let cr_before = match end.checked_sub(1) {
+                Some(place) => window[place] == b'\r',
+                None => after_cr,
+            };
+            self.at = At::behind_lf(cr_before);
+            *input = &input[end + 1..];
+            return None;
+        }
+        *input = &input[window.len()..];
+        if window.len() == room {
+            return Some(Line::Refused(LineOffence::Endless));
+        }
+        self.at = At::Discarding {
+            read: read + window.len(),
+            after_cr: window.last().map_or(after_cr, |last| *last == b'\r'),
+        };
+        None
+    }
+}
+
+impl At {
+    const fn behind_lf(after_cr: bool) -> Self {
+        if after_cr {
+            Self::Clean
+        } else {
+            Self::BehindBareLf
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: usize = 16;
+
+    /// Every line of `input`, at every chunk size; `!` and a letter stands for an offence.
+    fn check(input: &[u8], expected: &[&str]) {
+        for size in 1..=input.len() {
+            let mut reader = LineReader::default();
+            let mut lines = Vec::new();
+            for mut chunk in input.chunks(size) {
+                while !chunk.is_empty() {
+                    match reader.read(&mut chunk, MAX) {
+                        Some(Line::Complete(line)) => {
+                            lines.push(String::from_utf8_lossy(&line).into_owned());
+                        }
+                        Some(Line::Refused(why)) => lines.push(format!("!{why:?}")),
+                        None => assert!(chunk.is_empty(), "the input must be used up"),
+                    }
+                }
+            }
+            assert_eq!(lines, expected, "at chunk size {size}");
+        }
+    }
+
+    #[test]
+    fn only_crlf_ends_a_line() {
+        check(b"NOOP\r\n\r\nQUIT\r\nRS", &["NOOP", "", "QUIT"]);
+        check(b"NO\rOP\r\nRSET\r\n", &["!BareNewline", "RSET"]);
+        check(b"NOOP\r\r\nRSET\r\n", &["!BareNewline", "RSET"]);
+        check(b"NO\0OP\r\nRSET\r\n", &["!NulByte", "RSET"]);
+    }
+
+    #[test]
+    fn nothing_behind_a_bare_lf_is_executed() {
+        check(
+            b"NOOP\nQUIT\r\nRSET\r\n",
+            &["!BareNewline", "!BareNewline", "RSET"],
+        );
+        check(b"EHLO a\nQUIT\n", &["!BareNewline", "!BareNewline"]);
+        check(b"\n\r\nRSET\r\n", &["!BareNewline", "!BareNewline", "RSET"]);
+    }
+
+    #[test]
+    fn an_over_long_line_is_refused_once() {
+        check(b"0123456789abcd\r\nRSET\r\n", &["0123456789abcd", "RSET"]);
+        check(b"0123456789abcde\r\nRSET\r\n", &["!TooLong", "RSET"]);
+        check(b"0123456789abcdef\r\nRSET\r\n", &["!TooLong", "RSET"]);
+        check(b"0123456789abcdefghij\r\nRSET\r\n", &["!TooLong", "RSET"]);
+        check(
+            b"0123456789abcdefghij\nQUIT\r\nRSET\r\n",
+            &["!TooLong", "!BareNewline", "RSET"],
+        );
+        check(
+            b"0123456789abcdef\nQUIT\r\nRSET\r\n",
+            &["!TooLong", "!BareNewline", "RSET"],
+        );
+    }
+
+    #[test]
+    fn discarding_is_bounded() {
+        let input = vec![b'a'; MAX + DISCARD_BYTES_MAX];
+        for size in [1, 1000, input.len()] {
+            let mut reader = LineReader::default();
+            let mut last = None;
+            for mut chunk in input.chunks(size) {
+                while !chunk.is_empty() {
+                    last = reader.read(&mut chunk, MAX).or(last);
+                }
+            }
+            assert_eq!(last, Some(Line::Refused(LineOffence::Endless)));
+        }
+    }
+
+    #[test]
+    fn an_idle_reader_holds_no_buffer() {
+        let mut reader = LineReader::default();
+        let line = reader.read(&mut &b"NOOP\r\n"[..], MAX);
+        assert!(matches!(line, Some(Line::Complete(Cow::Borrowed(b"NOOP")))));
+        assert!(reader.read(&mut &b"NO"[..], MAX).is_none());
+        assert!(reader.is_amid_line());
+        let line = reader.read(&mut &b"OP\r\n"[..], MAX);
+        assert_eq!(line, Some(Line::Complete(Cow::Owned(b"NOOP".to_vec()))));
+        assert_eq!(reader.partial.capacity(), 0);
+        assert!(!reader.is_amid_line());
+    }
+}

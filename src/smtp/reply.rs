@@ -1,18 +1,267 @@
 //! Every reply, in one table.
+//!
+//! A reply says nothing that the client sent: what is echoed could be made to look like something
+//! else. Enhanced codes are those of RFC 3463 and RFC 5248; where the standard has none (greeting,
+//! EHLO, HELO, 354) the column is empty. Braces name what is filled in.
 
 #![forbid(unsafe_code)]
 
-/// What the server says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// 550 5.1.1
-    NoSuchMailbox,
-    /// 550 5.7.1
-    RelayDenied,
-    /// 452 4.2.2
-    MailboxFull,
-    /// 452 4.3.1
-    NoMemory,
-    /// 451 4.3.2
-    TryLater,
+use super::Receipt;
+use crate::metrics::{Label, ReplyCode};
+
+/// Declares the replies and their table at once.
+macro_rules! replies {
+    ($( $(#[doc = $doc:literal])+ $name:ident $(($payload:ty))? = $code:ident $enhanced:literal $text:literal, )*) => {
+        /// What the server says.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Reply { $( $(#[doc = $doc])+ $name $(($payload))? ),* }
+
+        impl Reply {
+            const fn row(&self) -> Row {
+                match self { $( Self::$name { .. } => Row {
+                    code: ReplyCode::$code,
+                    enhanced: $enhanced,
+                    text: $text,
+                } ),* }
+            }
+
+            /// Every row, for those who check the table.
+            #[cfg(test)]
+            const ROWS: &'static [Row] = &[
+                $( Row { code: ReplyCode::$code, enhanced: $enhanced, text: $text } ),*
+            ];
+        }
+    };
+}
+
+/// A row of the table. Several lines of text make a reply of several lines.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    code: ReplyCode,
+    enhanced: &'static str,
+    text: &'static str,
+}
+
+replies! {
+    /// The answer to HELP (RFC 5321 section 4.1.1.8).
+    Help = R214 "2.0.0" "Commands: DATA EHLO HELO HELP MAIL NOOP QUIT RCPT RSET STARTTLS VRFY",
+    /// The first line of a session (RFC 5321 section 4.3.1).
+    Greeting = R220 "" "{host} ESMTP mayfly",
+    /// The handshake may begin (RFC 3207 section 4).
+    ReadyForTls = R220 "2.0.0" "Ready to start TLS",
+    /// The answer to QUIT (RFC 5321 section 4.1.1.10).
+    Bye = R221 "2.0.0" "Bye",
+    /// The answer to HELO (RFC 5321 section 4.1.1.1).
+    Hello = R250 "" "{host}",
+    /// The answer to EHLO (RFC 5321 section 4.1.1.1) when TLS is not to be had, or is there already.
+    Capabilities = R250 "" "{host}\nPIPELINING\nSIZE {size}\n8BITMIME\nENHANCEDSTATUSCODES",
+    /// The answer to EHLO when STARTTLS is offered (RFC 3207 section 4).
+    CapabilitiesWithStartTls = R250 "" "{host}\nPIPELINING\nSIZE {size}\n8BITMIME\nENHANCEDSTATUSCODES\nSTARTTLS",
+    /// The answer to NOOP and RSET (RFC 5321 sections 4.1.1.5 and 4.1.1.9).
+    Ok = R250 "2.0.0" "Ok",
+    /// The answer to MAIL (RFC 5321 section 4.1.1.2, RFC 3463 section 3.2).
+    SenderOk = R250 "2.1.0" "Ok",
+    /// The answer to RCPT (RFC 5321 section 4.1.1.3, RFC 3463 section 3.2).
+    RecipientOk = R250 "2.1.5" "Ok",
+    /// The message is stored for every recipient (RFC 5321 sections 4.1.1.4 and 6.1).
+    Held(Box<Receipt>) = R250 "2.0.0" "Ok: held in memory until {until} id={id}",
+    /// The answer to VRFY (RFC 5321 sections 3.5.3 and 7.3): nothing is disclosed.
+    CannotVerify = R252 "2.0.0" "Will not say, but send mail and see",
+    /// The data may come (RFC 5321 section 4.1.1.4).
+    StartData = R354 "" "End data with <CR><LF>.<CR><LF>",
+    /// Too much of an over-long line, or of the data of a refused message, had to be thrown away
+    /// (RFC 5321 section 7.8).
+    Endless = R421 "4.7.0" "Too much data to discard, closing connection",
+    /// Something in the server went wrong that is not the client's fault (RFC 5321 section 3.8).
+    InternalError = R421 "4.3.0" "Internal error, closing connection",
+    /// The server stops (RFC 5321 section 3.8).
+    ShuttingDown = R421 "4.3.2" "Shutting down, closing connection",
+    /// The client was too slow (RFC 5321 section 4.5.3.2).
+    TimedOut = R421 "4.4.2" "Timeout, closing connection",
+    /// The server has too much to do: for a connection that is turned away (RFC 5321 section 3.1).
+    TooBusy = R421 "4.3.2" "Too busy, try again later",
+    /// One client has too many connections or makes them too fast (RFC 5321 section 7.8).
+    TooManyConnections = R421 "4.7.0" "Too many connections from your address, try again later",
+    /// Too many commands were refused (RFC 5321 section 7.8).
+    TooManyErrors = R421 "4.7.0" "Too many errors, closing connection",
+    /// Too many commands moved no mail (RFC 5321 section 7.8).
+    TooManyJunkCommands = R421 "4.7.0" "Too many commands without mail, closing connection",
+    /// The answer to a question could not be had in time (RFC 5321 section 4.2.2).
+    TryLater = R451 "4.3.2" "Try again later",
+    /// The mailbox has no room (RFC 3463 section 3.3).
+    MailboxFull = R452 "4.2.2" "Mailbox full, try again later",
+    /// There is no memory for the message now (RFC 3463 section 3.4, RFC 1870 section 6).
+    NoMemory = R452 "4.3.1" "Mail system full, try again later",
+    /// The transaction has as many recipients as it may (RFC 5321 section 4.5.3.1.10).
+    TooManyRecipients = R452 "4.5.3" "Too many recipients, send another copy",
+    /// TLS cannot be had now (RFC 3207 section 4).
+    TlsNotAvailable = R454 "4.7.0" "TLS not available now",
+    /// A CR or LF that is not part of a CRLF in a command (RFC 5321 section 2.3.8).
+    BareNewlineInCommand = R500 "5.5.2" "Lines end with <CR><LF> only",
+    /// A line longer than the limit (RFC 5321 section 4.5.3.1.4).
+    LineTooLong = R500 "5.5.2" "Line too long",
+    /// A NUL in a command (RFC 5321 section 4.1.1).
+    NulInCommand = R500 "5.5.2" "NUL in command",
+    /// No such command (RFC 5321 section 4.2.4).
+    UnknownCommand = R500 "5.5.1" "Command not recognized",
+    /// An argument is missing, malformed or one too many (RFC 5321 section 4.2.4).
+    BadArguments = R501 "5.5.4" "Wrong or missing arguments",
+    /// A parameter is malformed or given twice (RFC 5321 section 4.1.1.11).
+    BadParameter = R501 "5.5.4" "Malformed or repeated parameter",
+    /// The path of RCPT is malformed (RFC 3463 section 3.2).
+    BadRecipient = R501 "5.1.3" "Malformed recipient address",
+    /// The path of MAIL is malformed (RFC 3463 section 3.2).
+    BadSender = R501 "5.1.7" "Malformed sender address",
+    /// The command is known, and not carried out here (RFC 5321 section 4.2.4).
+    NotImplemented = R502 "5.5.1" "Command not implemented",
+    /// The command is not for now (RFC 5321 section 4.1.4).
+    BadSequence = R503 "5.5.1" "Bad sequence of commands",
+    /// The client does not speak SMTP (RFC 7504 section 3).
+    NotSmtp = R521 "5.5.1" "This is a mail server",
+    /// A CR or LF that is not part of a CRLF in a message (RFC 5321 sections 2.3.8 and 4.1.1.4).
+    BareNewlineInMessage = R550 "5.5.2" "Message has a bare CR or LF",
+    /// No such mailbox (RFC 3463 section 3.2).
+    NoSuchMailbox = R550 "5.1.1" "No such mailbox here",
+    /// A NUL in a message (RFC 5322 section 4).
+    NulInMessage = R550 "5.5.2" "Message has a NUL",
+    /// Mail for elsewhere is not taken (RFC 3463 section 3.8).
+    RelayDenied = R550 "5.7.1" "Relay access denied",
+    /// The message is, or was said to be, larger than the limit (RFC 1870 section 6).
+    TooBig = R552 "5.3.4" "Message too big",
+    /// The address has characters beyond ASCII, and SMTPUTF8 is not offered (RFC 6531 section 3.5).
+    NonAsciiAddress = R553 "5.6.7" "Address with characters beyond ASCII not supported",
+    /// DATA without a recipient that was accepted (RFC 5321 section 3.3).
+    NoRecipients = R554 "5.5.1" "No valid recipients",
+    /// Something came behind STARTTLS before the handshake (RFC 3207 section 6).
+    PipelinedBehindStartTls = R554 "5.5.1" "Nothing may follow STARTTLS before the handshake",
+    /// The message is in a loop (RFC 5321 section 6.3).
+    TooManyHops = R554 "5.4.6" "Too many hops, mail is looping",
+    /// A parameter of an extension that is not offered (RFC 5321 section 4.1.1.11).
+    UnsupportedParameter = R555 "5.5.4" "Parameter not supported",
+}
+
+/// What is filled into the texts that name the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Speaker<'a> {
+    /// Our name, 255 bytes at most.
+    pub hostname: &'a str,
+    /// The largest message, in bytes.
+    pub message_bytes_max: u64,
+}
+
+impl Reply {
+    /// Its code, as the metrics name it.
+    #[must_use]
+    pub const fn code(&self) -> ReplyCode {
+        self.row().code
+    }
+
+    /// Whether the client should not try the same again (RFC 5321 section 4.2.1).
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        code_text(self.code()).starts_with('5')
+    }
+
+    /// Appends it to `out` as it goes over the wire.
+    pub fn write(&self, speaker: Speaker<'_>, out: &mut Vec<u8>) {
+        let row = self.row();
+        let mut lines = row.text.split('\n').peekable();
+        while let Some(line) = lines.next() {
+            let separator = if lines.peek().is_some() { b'-' } else { b' ' };
+            out.extend_from_slice(code_text(row.code).as_bytes());
+            out.push(separator);
+            if !row.enhanced.is_empty() {
+                out.extend_from_slice(row.enhanced.as_bytes());
+                out.push(b' ');
+            }
+            self.write_filled(line, speaker, out);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Appends a line of text with what its braces name.
+    fn write_filled(&self, line: &str, speaker: Speaker<'_>, out: &mut Vec<u8>) {
+        let mut rest = line;
+        while let Some((before, (name, behind))) = rest
+            .split_once('{')
+            .and_then(|(before, behind)| Some((before, behind.split_once('}')?)))
+        {
+            out.extend_from_slice(before.as_bytes());
+            match (name, self) {
+                ("host", _) => out.extend_from_slice(speaker.hostname.as_bytes()),
+                ("size", _) => {
+                    out.extend_from_slice(speaker.message_bytes_max.to_string().as_bytes())
+                }
+                ("until", Self::Held(receipt)) => {
+                    out.extend_from_slice(receipt.kept_until.as_bytes());
+                }
+                ("id", Self::Held(receipt)) => {
+                    out.extend_from_slice(receipt.queue_id.as_str().as_bytes());
+                }
+                _ => debug_assert!(false, "the table names something unknown: {name}"),
+            }
+            rest = behind;
+        }
+        out.extend_from_slice(rest.as_bytes());
+    }
+}
+
+/// The three digits.
+fn code_text(code: ReplyCode) -> &'static str {
+    ReplyCode::VALUES[code.index()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::message::QueueId;
+
+    const SPEAKER: Speaker<'static> = Speaker {
+        hostname: "mx.test",
+        message_bytes_max: 1000,
+    };
+
+    fn written(reply: &Reply) -> String {
+        let mut out = Vec::new();
+        reply.write(SPEAKER, &mut out);
+        String::from_utf8(out).expect("replies are ASCII")
+    }
+
+    #[test]
+    fn every_row_is_sound() {
+        for row in Reply::ROWS {
+            let code = code_text(row.code);
+            assert!(
+                row.enhanced.is_empty() || row.enhanced[..1] == code[..1],
+                "{row:?}"
+            );
+            for line in row.text.split('\n') {
+                let filled = line.len() + 255;
+                assert!(filled < 500, "{row:?}: RFC 5321 section 4.5.3.1.5");
+                assert!(
+                    line.bytes().all(|byte| matches!(byte, b' '..=b'~')),
+                    "{row:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn replies_are_written_as_the_standard_says() {
+        assert_eq!(written(&Reply::Greeting), "220 mx.test ESMTP mayfly\r\n");
+        assert_eq!(written(&Reply::SenderOk), "250 2.1.0 Ok\r\n");
+        assert_eq!(
+            written(&Reply::Capabilities),
+            "250-mx.test\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
+        );
+        let receipt = Receipt {
+            kept_until: "2026-11-22T10:00:00Z".to_owned(),
+            queue_id: QueueId::from_random(0),
+        };
+        assert_eq!(
+            written(&Reply::Held(Box::new(receipt))),
+            "250 2.0.0 Ok: held in memory until 2026-11-22T10:00:00Z id=aaaaaaaaaaaaaaaa\r\n"
+        );
+        assert!(Reply::NoSuchMailbox.is_permanent() && !Reply::MailboxFull.is_permanent());
+    }
 }
