@@ -2,7 +2,7 @@
 
 use super::problem::Problem;
 use super::rate::{Client, RateLimiter, Standing, Verdict};
-use super::wire::{Gate, REFUSED_PATH};
+use super::wire::{Passed, REFUSED_PATH};
 use super::{Facts, Phase, Settings, TokenKey, api, operator};
 use crate::edge::{Busy, CoreId, CoreShard, Cores};
 use crate::metrics::process::{ProcessMetrics, Route, Status};
@@ -112,7 +112,7 @@ pub(super) async fn answer(
     side: Side,
     router: Router,
     client: Client,
-    gate: Arc<Gate>,
+    passed: Passed,
     request: Request<Body>,
 ) -> Response<Body> {
     let started = app.cores.now();
@@ -120,8 +120,8 @@ pub(super) async fn answer(
         Side::Public => api::route(request.uri().path()),
         Side::Operator => operator::route(request.uri().path()),
     };
-    let refused = gate
-        .refused()
+    let refused = passed
+        .refused
         .filter(|_| request.uri().path() == REFUSED_PATH);
     let waits = waits(route, request.uri().query());
     let mut response = match refused {
@@ -130,7 +130,7 @@ pub(super) async fn answer(
         None => timed(&app, router, route, request).await,
     };
     secure(response.headers_mut());
-    if gate.is_last() {
+    if passed.last {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }

@@ -151,7 +151,7 @@ async fn serve_connection(
             side,
             router.clone(),
             client,
-            Arc::clone(&gate),
+            gate.passed(),
             request.map(Body::new),
         );
         async move { Ok::<_, Infallible>(answer.await) }

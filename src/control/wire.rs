@@ -1,7 +1,7 @@
 //! A connection's socket, with the gate of [`super::framing`] in front of hyper.
 //!
 //! hyper sees only heads that passed. In place of one that was refused it is shown a request of
-//! our own making, for which [`Gate::refused`] tells the handler what to answer; so refusals keep
+//! our own making, for which [`Gate::passed`] tells the handler what to answer; so refusals keep
 //! their place behind the answers that are still on their way.
 
 use super::framing::{Framing, HeadLimits, Offence, Step};
@@ -36,15 +36,22 @@ pub(super) struct Gate {
     last: AtomicBool,
 }
 
-impl Gate {
+/// What is to be known of the request that the gate has just let through.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passed {
     /// Why the request with [`REFUSED_PATH`] stands for another, if it does.
-    pub(super) fn refused(&self) -> Option<Offence> {
-        self.refused.get().copied()
-    }
-
+    pub(super) refused: Option<Offence>,
     /// Whether no other request may follow on this connection.
-    pub(super) fn is_last(&self) -> bool {
-        self.last.load(Relaxed)
+    pub(super) last: bool,
+}
+
+impl Gate {
+    /// Ask as soon as hyper hands out the request: later, the gate may have looked at the next.
+    pub(super) fn passed(&self) -> Passed {
+        Passed {
+            refused: self.refused.get().copied(),
+            last: self.last.load(Relaxed),
+        }
     }
 }
 
@@ -130,7 +137,7 @@ impl Wire {
         let mut chunk = [0; READ_BYTES];
         let mut chunk = ReadBuf::new(&mut chunk);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk))?;
-        if self.gate.refused().is_none() {
+        if self.gate.refused.get().is_none() {
             self.received.extend_from_slice(chunk.filled());
         }
         Poll::Ready(Ok(chunk.filled().len()))
@@ -208,7 +215,7 @@ impl AsyncWrite for Wire {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if matches!(self.closing, Closing::Not) {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            let between_requests = !self.gate.is_last() && self.allowed == 0;
+            let between_requests = !self.gate.last.load(Relaxed) && self.allowed == 0;
             if between_requests && self.received.is_empty() {
                 return Poll::Ready(Ok(()));
             }
