@@ -23,6 +23,8 @@ use std::time::Duration;
 /// How many addresses are drawn before we admit that none is free.
 const DRAWS_MAX: usize = 8;
 
+const BAD_TTL: &str =
+    "Write whole seconds as a number, or a duration such as \"30m\"; one second at least.";
 const NOT_OURS: &str = "This is not a domain of ours.";
 
 /// The routes of the public side.
@@ -104,7 +106,10 @@ async fn create(State(app): State<Arc<App>>, request: Request<Body>) -> Answer {
     fields.none_left("The fields here are 'local_part', 'domain' and 'ttl'.")?;
     let domain = domain
         .or_else(|| settings.recipients.domains.first().cloned())
-        .ok_or(Problem::Field("domain", "No domain is configured.".into()))?;
+        .ok_or(Problem::Field(
+            "domain",
+            Cow::Borrowed("No domain is configured."),
+        ))?;
     let (state, token) = match local_part {
         Some(local_part) => {
             let address = chosen_address(&local_part, &domain, &settings)?;
@@ -131,7 +136,7 @@ async fn create(State(app): State<Arc<App>>, request: Request<Body>) -> Answer {
 fn chosen_address(local_part: &str, domain: &str, settings: &Settings) -> Result<Address, Problem> {
     let ours = &settings.recipients.domains;
     if !ours.iter().any(|our| our.eq_ignore_ascii_case(domain)) {
-        return Err(Problem::Field("domain", NOT_OURS.into()));
+        return Err(Problem::Field("domain", Cow::Borrowed(NOT_OURS)));
     }
     Address::parse(format!("{local_part}@{domain}")).map_err(|why| {
         let detail = format!("This cannot be a local part: {why}.");
@@ -147,7 +152,7 @@ async fn create_somewhere(
 ) -> Result<(MailboxState, Token), Problem> {
     for _ in 0..DRAWS_MAX {
         let address = Address::parse(format!("{}@{domain}", names::draw()))
-            .map_err(|_| Problem::Field("domain", NOT_OURS.into()))?;
+            .map_err(|_| Problem::Field("domain", Cow::Borrowed(NOT_OURS)))?;
         match create_at(app, settings, address, ttl).await {
             Err(Problem::Taken) => {}
             created_or_not => return created_or_not,
@@ -163,7 +168,7 @@ async fn create_at(
     ttl: Duration,
 ) -> Result<(MailboxState, Token), Problem> {
     recipients::may_create(&address, &settings.recipients).map_err(|refusal| match refusal {
-        CreateRefusal::ForeignDomain => Problem::Field("domain", NOT_OURS.into()),
+        CreateRefusal::ForeignDomain => Problem::Field("domain", Cow::Borrowed(NOT_OURS)),
         CreateRefusal::Reserved => Problem::Field("local_part", "This name is reserved.".into()),
     })?;
     let ttl = ttl.min(settings.budget.mailbox_ttl_max.0);
@@ -209,7 +214,7 @@ async fn extend(
     let mut fields = Fields::read(&app, request).await?;
     let ttl = fields
         .ttl()?
-        .ok_or(Problem::Field("ttl", "'ttl' is missing.".into()))?;
+        .ok_or(Problem::Field("ttl", Cow::Borrowed("'ttl' is missing.")))?;
     fields.none_left("The only field here is 'ttl'.")?;
     let state = app
         .ask(&holder, move |shard, holder, now| {
@@ -307,11 +312,7 @@ impl Fields {
         };
         ttl.filter(|ttl| *ttl >= Duration::from_secs(1))
             .map(Some)
-            .ok_or(Problem::Field(
-            "ttl",
-            "Write whole seconds as a number, or a duration such as \"30m\"; one second at least."
-                .into(),
-        ))
+            .ok_or(Problem::Field("ttl", Cow::Borrowed(BAD_TTL)))
     }
 
     fn none_left(self, known: &'static str) -> Result<(), Problem> {

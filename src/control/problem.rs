@@ -56,14 +56,16 @@ pub(super) enum Problem {
     UnknownField(Option<String>, &'static str),
 }
 
+const BUSY: &str = "There is too much to do just now. Try again soon.";
+
 /// How long a client should wait when nobody knows better.
 const RETRY_SECS: u64 = 1;
 
 impl Problem {
     /// Status, a word for programs and a sentence for people.
-    fn table(&self) -> (StatusCode, &'static str, Cow<'static, str>) {
+    fn table(&self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
-        let (status, code, detail) = match self {
+        match self {
             Self::BadBody(detail) => (S::BAD_REQUEST, "bad-body", *detail),
             Self::BadQuery(detail) => (S::BAD_REQUEST, "bad-query", *detail),
             Self::BodyTooLarge => (
@@ -71,20 +73,14 @@ impl Problem {
                 "body-too-large",
                 "The body of the request is larger than allowed.",
             ),
-            Self::Busy => (
-                S::SERVICE_UNAVAILABLE,
-                "busy",
-                "There is too much to do just now. Try again soon.",
-            ),
+            Self::Busy => (S::SERVICE_UNAVAILABLE, "busy", BUSY),
             Self::CrossOrigin => (
                 S::FORBIDDEN,
                 "cross-origin",
                 "Pages of other sites may not change anything here.",
             ),
-            Self::Field(_, detail) => {
-                return (S::UNPROCESSABLE_ENTITY, "bad-field", detail.clone());
-            }
-            Self::Head(offence) => return offence_table(*offence),
+            Self::Field(..) => (S::UNPROCESSABLE_ENTITY, "bad-field", ""),
+            Self::Head(offence) => offence_table(*offence),
             Self::Method => (
                 S::METHOD_NOT_ALLOWED,
                 "method-not-allowed",
@@ -133,8 +129,7 @@ impl Problem {
                 "Send the mailbox's token as 'Authorization: Bearer <token>'.",
             ),
             Self::UnknownField(_, known) => (S::UNPROCESSABLE_ENTITY, "unknown-field", *known),
-        };
-        (status, code, Cow::Borrowed(detail))
+        }
     }
 
     /// The name of the field of the body that is meant.
@@ -163,8 +158,8 @@ impl Problem {
     }
 }
 
-fn offence_table(offence: Offence) -> (StatusCode, &'static str, Cow<'static, str>) {
-    let (status, code, detail) = match offence {
+fn offence_table(offence: Offence) -> (StatusCode, &'static str, &'static str) {
+    match offence {
         Offence::TooLarge => (
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "head-too-large",
@@ -187,8 +182,7 @@ fn offence_table(offence: Offence) -> (StatusCode, &'static str, Cow<'static, st
         Offence::TransferEncoding => {
             bad_head("Transfer-Encoding must be 'chunked', once, and without Content-Length.")
         }
-    };
-    (status, code, Cow::Borrowed(detail))
+    }
 }
 
 const fn bad_head(detail: &'static str) -> (StatusCode, &'static str, &'static str) {
@@ -198,6 +192,10 @@ const fn bad_head(detail: &'static str) -> (StatusCode, &'static str, &'static s
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let (status, code, detail) = self.table();
+        let detail = match &self {
+            Self::Field(_, detail) => detail,
+            _ => detail,
+        };
         let mut text = json!({
             "type": "about:blank",
             "title": status.canonical_reason().unwrap_or("Error"),

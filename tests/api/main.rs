@@ -12,7 +12,8 @@ use house::{House, bearer, settings};
 use mayfly::control::Phase;
 use mayfly::settings::Span;
 use std::io::{Read, Write};
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 const JSON: &str = "Content-Type: application/json";
 const MAIL: &[u8] = b"Return-Path: <sender@a.test>\r\n\
@@ -298,8 +299,7 @@ fn a_full_minute_is_answered_with_429_and_streams_do_not_count() {
         assert!(events.head.starts_with("HTTP/1.1 200"), "{}", events.head);
         events.close();
     }
-    let last = (0..4).map(|_| house.get("/api/v1/mailbox", &token)).last();
-    let last = last.expect("four answers");
+    let [_, _, _, last] = [(); 4].map(|()| house.get("/api/v1/mailbox", &token));
     assert_eq!(last.status, 200);
     assert_eq!(last.field("ratelimit-policy"), Some("\"client\";q=5;w=60"));
     assert!(
@@ -387,6 +387,48 @@ fn the_operator_reads_postmasters_mail() {
         "{page}"
     );
     assert!(!page.contains('@'), "no address on the metrics page");
+}
+
+#[test]
+fn promtool_finds_nothing_to_mend() {
+    let house = House::new();
+    house.deliver("postmaster@mayfly.test", MAIL);
+    send(house.operator, "GET", "/metrics", &[], "");
+    let page = send(house.operator, "GET", "/metrics", &[], "");
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut promtool) = promtool else {
+        // Only where Prometheus is installed.
+        return;
+    };
+    let mut stdin = promtool.stdin.take().expect("piped");
+    stdin.write_all(&page.body).expect("promtool reads");
+    drop(stdin);
+    let said = promtool.wait_with_output().expect("promtool ends");
+    assert!(said.status.success() && said.stderr.is_empty(), "{said:?}");
+}
+
+#[test]
+fn a_stream_that_nobody_reads_is_ended() {
+    let mut settings = settings();
+    settings.http.request_timeout = Span(Duration::from_millis(300));
+    settings.http.stream_events_max = 2;
+    settings.budget.mailbox_messages_max = 10_000;
+    let house = House::with(settings);
+    let (address, token) = house.create("{}");
+    let _unread = Events::open(house.public, &[&bearer(&token)]);
+    // Each event is six times as long as its subject.
+    let mail = [b"Subject: ".as_slice(), &[1; 1_000], b"\r\n\r\n"].concat();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while house.metrics.http_event_streams.value() > 0 {
+        assert!(Instant::now() < deadline, "the stream is still open");
+        house.deliver(&address, &mail);
+    }
+    assert_eq!(house.get("/api/v1/mailbox", &token).status, 200);
 }
 
 #[test]
