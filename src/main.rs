@@ -115,7 +115,7 @@ fn check_config(file: Option<&Path>, print_effective: bool) -> ExitCode {
     if print_effective {
         print!("{}", manual::effective_toml(&effective));
     }
-    let name = file.map_or("the environment".into(), Path::to_string_lossy);
+    let name = file.map_or_else(|| "the environment".into(), Path::to_string_lossy);
     eprintln!("{name}: in order");
     ExitCode::SUCCESS
 }

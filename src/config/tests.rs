@@ -1,5 +1,7 @@
 //! What operators see: mistakes explained, values with their origin, the manual equal to the code.
 
+#![forbid(unsafe_code)]
+
 use super::*;
 use std::path::{Path, PathBuf};
 
