@@ -7,268 +7,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+mod measure;
 
-/// Something that only grows. One writer; any number of readers.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds `n`.
-    pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
-    }
-
-    /// Adds one.
-    pub fn increment(&self) {
-        self.add(1);
-    }
-
-    /// The total so far.
-    pub fn value(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-/// Something that goes up and down. One writer; any number of readers.
-#[derive(Debug, Default)]
-pub struct Gauge(AtomicU64);
-
-impl Gauge {
-    /// Sets it.
-    pub fn set(&self, n: u64) {
-        self.0.store(n, Relaxed);
-    }
-
-    /// Adds one.
-    pub fn increment(&self) {
-        self.set(self.value().saturating_add(1));
-    }
-
-    /// Takes one away.
-    pub fn decrement(&self) {
-        self.set(self.value().saturating_sub(1));
-    }
-
-    /// Its value now.
-    pub fn value(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-/// A label whose values are known before any mail comes.
-pub trait Label: Copy + 'static {
-    /// The label's name.
-    const NAME: &'static str;
-    /// All its values, in the order of [`Label::index`].
-    const VALUES: &'static [&'static str];
-    /// Which of the values this is.
-    fn index(self) -> usize;
-}
-
-/// One counter for each value of a label.
-#[derive(Debug)]
-pub struct Family<L: Label> {
-    counters: Box<[Counter]>,
-    label: std::marker::PhantomData<L>,
-}
-
-impl<L: Label> Default for Family<L> {
-    fn default() -> Self {
-        Self {
-            counters: L::VALUES.iter().map(|_| Counter::default()).collect(),
-            label: std::marker::PhantomData,
-        }
-    }
-}
-
-impl<L: Label> Family<L> {
-    /// The counter of one value.
-    pub fn of(&self, label: L) -> &Counter {
-        &self.counters[label.index()]
-    }
-}
-
-/// What a histogram measures and where its buckets end.
-pub trait Scale: 'static {
-    /// Upper ends of the buckets in units of the observed number; the last bucket is open.
-    const BOUNDS: &'static [u64];
-    /// The same ends as a scrape shows them, in base units.
-    const SHOWN: &'static [&'static str];
-    /// How many observed units make one base unit (1,000,000 for microseconds shown as seconds).
-    const PER_BASE_UNIT: f64;
-}
-
-/// Counts by size class. One writer; any number of readers.
-#[derive(Debug)]
-pub struct Histogram<S: Scale> {
-    buckets: Box<[Counter]>,
-    sum: Counter,
-    scale: std::marker::PhantomData<S>,
-}
-
-impl<S: Scale> Default for Histogram<S> {
-    fn default() -> Self {
-        Self {
-            buckets: (0..=S::BOUNDS.len()).map(|_| Counter::default()).collect(),
-            sum: Counter::default(),
-            scale: std::marker::PhantomData,
-        }
-    }
-}
-
-impl<S: Scale> Histogram<S> {
-    /// Counts one observation.
-    pub fn observe(&self, n: u64) {
-        let class = S::BOUNDS.partition_point(|end| *end < n);
-        self.buckets[class].increment();
-        self.sum.add(n);
-    }
-}
-
-/// Durations from half a millisecond to ten seconds, observed in microseconds.
-#[derive(Debug)]
-pub struct Latency;
-
-impl Scale for Latency {
-    const BOUNDS: &'static [u64] = &[
-        100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
-        1_000_000, 2_500_000, 5_000_000, 10_000_000,
-    ];
-    const SHOWN: &'static [&'static str] = &[
-        "0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1",
-        "0.25", "0.5", "1", "2.5", "5", "10",
-    ];
-    const PER_BASE_UNIT: f64 = 1e6;
-}
-
-impl Histogram<Latency> {
-    /// Counts one duration.
-    pub fn observe_duration(&self, span: Duration) {
-        self.observe(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
-    }
-}
-
-/// Message sizes from 1 KiB to 32 MiB.
-#[derive(Debug)]
-pub struct Size;
-
-impl Scale for Size {
-    const BOUNDS: &'static [u64] = &[
-        1 << 10,
-        4 << 10,
-        16 << 10,
-        64 << 10,
-        256 << 10,
-        1 << 20,
-        4 << 20,
-        16 << 20,
-        32 << 20,
-    ];
-    const SHOWN: &'static [&'static str] = &[
-        "1024", "4096", "16384", "65536", "262144", "1048576", "4194304", "16777216", "33554432",
-    ];
-    const PER_BASE_UNIT: f64 = 1.0;
-}
-
-/// One value of one metric, as it is read for a scrape.
-#[derive(Debug)]
-pub enum Reading<'a> {
-    /// A total.
-    Counter(u64),
-    /// A level.
-    Gauge(u64),
-    /// Counts by bucket (the last is open), their shown upper ends, the sum in base units.
-    Histogram {
-        /// Observations in each bucket, not cumulated.
-        buckets: Vec<u64>,
-        /// Upper ends, as text, without `+Inf`.
-        shown: &'a [&'static str],
-        /// Sum of the observations in base units.
-        sum: f64,
-    },
-}
-
-/// What kind of metric it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Counts by bucket.
-    Histogram,
-}
-
-/// The declaration of a metric.
-#[derive(Clone, Copy, Debug)]
-pub struct Declaration {
-    /// Its full name.
-    pub name: &'static str,
-    /// What kind it is.
-    pub kind: Kind,
-    /// Its sentence.
-    pub help: &'static str,
-    /// Its label and the label's values, if it has one.
-    pub label: Option<(&'static str, &'static [&'static str])>,
-}
-
-/// A thing that can be declared as a metric.
-pub trait Metric {
-    /// What kind it is.
-    const KIND: Kind;
-    /// Its label.
-    const LABEL: Option<(&'static str, &'static [&'static str])>;
-    /// Hands each of its values to `each`, with the label's value if there is one.
-    fn read(&self, each: &mut dyn FnMut(Option<&'static str>, Reading<'_>));
-}
-
-impl Metric for Counter {
-    const KIND: Kind = Kind::Counter;
-    const LABEL: Option<(&'static str, &'static [&'static str])> = None;
-
-    fn read(&self, each: &mut dyn FnMut(Option<&'static str>, Reading<'_>)) {
-        each(None, Reading::Counter(self.value()));
-    }
-}
-
-impl Metric for Gauge {
-    const KIND: Kind = Kind::Gauge;
-    const LABEL: Option<(&'static str, &'static [&'static str])> = None;
-
-    fn read(&self, each: &mut dyn FnMut(Option<&'static str>, Reading<'_>)) {
-        each(None, Reading::Gauge(self.value()));
-    }
-}
-
-impl<L: Label> Metric for Family<L> {
-    const KIND: Kind = Kind::Counter;
-    const LABEL: Option<(&'static str, &'static [&'static str])> = Some((L::NAME, L::VALUES));
-
-    fn read(&self, each: &mut dyn FnMut(Option<&'static str>, Reading<'_>)) {
-        for (counter, value) in self.counters.iter().zip(L::VALUES) {
-            each(Some(value), Reading::Counter(counter.value()));
-        }
-    }
-}
-
-impl<S: Scale> Metric for Histogram<S> {
-    const KIND: Kind = Kind::Histogram;
-    const LABEL: Option<(&'static str, &'static [&'static str])> = None;
-
-    #[allow(clippy::cast_precision_loss)] // A sum of microseconds stays exact for 285 years.
-    fn read(&self, each: &mut dyn FnMut(Option<&'static str>, Reading<'_>)) {
-        each(
-            None,
-            Reading::Histogram {
-                buckets: self.buckets.iter().map(Counter::value).collect(),
-                shown: S::SHOWN,
-                sum: self.sum.value() as f64 / S::PER_BASE_UNIT,
-            },
-        );
-    }
-}
+pub use measure::{
+    Counter, Declaration, Family, Gauge, Grid, Histogram, Kind, Label, LabelSet, Latency, Levels,
+    Metric, Reading, Scale, Seconds, Size,
+};
 
 /// Declares the enums that serve as labels.
 macro_rules! labels {
@@ -409,35 +153,45 @@ labels! {
     }
 }
 
-/// Declares what one core counts.
-macro_rules! core_metrics {
-    ($( $(#[doc = $help:literal])+ $field:ident as $name:literal : $ty:ty ),* $(,)?) => {
-        /// What one core counts. The core is the only writer.
+/// Declares a struct of metrics.
+macro_rules! metrics {
+    ($(#[doc = $about:literal])+ $(#[repr($layout:meta)])? pub struct $set:ident; $( $(#[doc = $help:literal])+ $field:ident as $name:literal : $ty:ty ),* $(,)?) => {
+        $(#[doc = $about])+
         #[derive(Debug, Default)]
-        #[repr(align(128))]
-        pub struct CoreMetrics { $( $(#[doc = $help])+ pub $field: $ty ),* }
+        $(#[repr($layout)])?
+        pub struct $set { $( $(#[doc = $help])+ pub $field: $ty ),* }
 
-        impl CoreMetrics {
-            /// Every metric of a core.
+        impl $set {
+            /// Every metric of it.
             pub const DECLARATIONS: &'static [Declaration] = &[$( Declaration {
                 name: $name,
                 kind: <$ty as Metric>::KIND,
                 help: concat!($($help),+),
-                label: <$ty as Metric>::LABEL,
+                labels: <$ty as Metric>::LABELS,
             } ),*];
 
-            /// Hands each value of each metric to `each`: name, label value, reading.
-            pub fn read(&self, each: &mut dyn FnMut(&'static Declaration, Option<&'static str>, Reading<'_>)) {
+            /// Hands each value of each metric to `each`: declaration, a value for each label, reading.
+            pub fn read(&self, each: &mut dyn FnMut(&'static Declaration, &[&'static str], Reading<'_>)) {
                 let mut declarations = Self::DECLARATIONS.iter();
                 $( if let Some(declaration) = declarations.next() {
-                    Metric::read(&self.$field, &mut |label, reading| each(declaration, label, reading));
+                    Metric::read(&self.$field, &mut |labels, reading| each(declaration, labels, reading));
                 } )*
             }
         }
     };
 }
 
-core_metrics! {
+/// What one core counts is summed over the cores, but for these, which are shown for each core.
+pub const PER_CORE: &[&str] = &[
+    "mayfly_smtp_connections",
+    "mayfly_store_mailboxes",
+    "mayfly_store_messages",
+];
+
+metrics! {
+    /// What one core counts. The core is the only writer.
+    #[repr(align(128))]
+    pub struct CoreMetrics;
     /// Connections accepted, by kind of listener.
     smtp_connections_total as "mayfly_smtp_connections_total": Family<Listener>,
     /// Connections open now.
@@ -500,6 +254,59 @@ core_metrics! {
     buffers_exhausted as "mayfly_core_receive_buffers_exhausted_total": Counter,
 }
 
+pub mod process;
+
+/// Every metric that a scrape can show.
+pub fn declarations() -> impl Iterator<Item = &'static Declaration> {
+    CoreMetrics::DECLARATIONS
+        .iter()
+        .chain(process::ProcessMetrics::DECLARATIONS)
+}
+
+/// The page of the manual that lists them: `docs/metrics.md`.
+pub fn manual() -> String {
+    let mut page = String::from(MANUAL_HEAD);
+    for declaration in declarations() {
+        let mut labels: Vec<String> = declaration
+            .labels
+            .iter()
+            .map(|(name, values)| match values {
+                // The only label with one value is the version, which this page must outlive.
+                [_] => format!("`{name}`"),
+                values => format!("`{name}`: {}", values.join(", ")),
+            })
+            .collect();
+        if PER_CORE.contains(&declaration.name) {
+            labels.push("`core`".to_owned());
+        }
+        let kind = match declaration.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let (name, help) = (declaration.name, declaration.help.trim());
+        page.push_str(&format!("\n### `{name}`\n\n{kind}. {help}\n"));
+        if !labels.is_empty() {
+            page.push_str(&format!("\nLabels: {}.\n", labels.join("; ")));
+        }
+    }
+    page
+}
+
+const MANUAL_HEAD: &str = "\
+# Metrics
+
+`GET /metrics` on the operator's listener (`listen.operator`) answers in the Prometheus text format
+0.0.4. This page is printed from the declarations in the code and a test keeps it so; to write it
+anew: `MAYFLY_REWRITE=1 cargo test --test metrics`.
+
+Each core counts for itself and a scrape shows the sum, but for the metrics with a `core` label.
+All labels have few, fixed values. None ever comes from what a client sent: no address, no domain,
+no client's address.
+
+## All of them
+";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -507,13 +314,20 @@ mod tests {
     #[test]
     fn names_follow_the_conventions_and_are_unique() {
         let mut seen = std::collections::HashSet::new();
-        for metric in CoreMetrics::DECLARATIONS {
+        for metric in declarations() {
             assert!(
                 seen.insert(metric.name),
                 "{} is declared twice",
                 metric.name
             );
-            assert!(metric.name.starts_with("mayfly_"), "{}", metric.name);
+            let prefixes = ["mayfly_", "process_"];
+            assert!(
+                prefixes
+                    .iter()
+                    .any(|prefix| metric.name.starts_with(prefix)),
+                "{}",
+                metric.name
+            );
             assert!(
                 metric.help.trim_end().ends_with('.'),
                 "{} needs a sentence",
@@ -531,11 +345,11 @@ mod tests {
         metrics.message_size.observe(2000);
         let mut names = Vec::new();
         let mut mails = 0;
-        metrics.read(&mut |declaration, label, reading| {
+        metrics.read(&mut |declaration, labels, reading| {
             if names.last() != Some(&declaration.name) {
                 names.push(declaration.name);
             }
-            if let (Some("mail"), Reading::Counter(n)) = (label, &reading) {
+            if let (["mail"], Reading::Counter(n)) = (labels, &reading) {
                 mails = *n;
             }
             if let ("mayfly_message_size_bytes", Reading::Histogram { buckets, .. }) =

@@ -1,1 +1,126 @@
-//! The control plane.
+//! The control plane: everything that speaks HTTP.
+//!
+//! Two sides, on listeners of their own: the **public** one has the API under `/api/v1`, the
+//! **operator's** has health, metrics and postmaster's mail, and neither answers for the other.
+//! All of it may be slow without the mail noticing: the cores are reached only through their
+//! bounded inboxes, and whoever reads slowly is dropped.
+//!
+//! There is no TLS here (a reverse proxy's job), no cookie, no CORS, no redirect, and no token in
+//! any URL, log line or error.
+
+mod api;
+mod app;
+mod events;
+mod framing;
+mod http;
+mod messages;
+mod metrics_page;
+mod names;
+mod operator;
+mod problem;
+pub mod rate;
+mod token;
+mod views;
+mod wire;
+
+pub use token::{Token, TokenKey};
+
+use crate::config::sections::Http;
+use crate::edge::Cores;
+use crate::metrics::process::ProcessMetrics;
+use crate::policy::recipients::Rules;
+use crate::store::Budget;
+use app::{App, Side};
+use arc_swap::ArcSwap;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// The settings that the control plane lives by. They may be replaced while it runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Limits of the HTTP interface.
+    pub http: Http,
+    /// Which addresses may be created.
+    pub recipients: Rules,
+    /// How long mailboxes live.
+    pub budget: Budget,
+}
+
+/// What the control plane needs from the rest of the process.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The cores.
+    pub cores: Cores,
+    /// The settings. Store new ones here and they hold from the next request or connection on.
+    pub settings: Arc<ArcSwap<Settings>>,
+    /// The key under which tokens are hashed.
+    pub tokens: TokenKey,
+    /// What the process counts.
+    pub metrics: Arc<ProcessMetrics>,
+}
+
+/// Bound listeners, not yet accepting.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// For everyone.
+    pub public: Vec<TcpListener>,
+    /// For the operator.
+    pub operator: Vec<TcpListener>,
+}
+
+/// Where in its life the process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Not everything is up yet: `/readyz` says so.
+    Starting,
+    /// In service.
+    Ready,
+    /// Going down: the public listeners close, streams and waiting calls end, requests under way
+    /// are finished; the operator's listeners go on.
+    Draining,
+    /// Over: everything closes, and [`serve`] returns.
+    Stopped,
+}
+
+/// Serves both sides until the phase is [`Phase::Stopped`] and the last connection has ended (or a few seconds
+/// have passed). Must run inside a tokio runtime; one thread is enough.
+///
+/// # Errors
+/// When a listener cannot be given to the runtime. Nothing that happens later ends it.
+pub async fn serve(
+    facts: Facts,
+    listeners: Listeners,
+    phase: watch::Receiver<Phase>,
+) -> io::Result<()> {
+    let app = Arc::new(App::new(facts, phase));
+    let mut acceptors = JoinSet::new();
+    let sides = [
+        (Side::Public, listeners.public),
+        (Side::Operator, listeners.operator),
+    ];
+    for (side, listeners) in sides {
+        for listener in listeners {
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            acceptors.spawn(http::accept(Arc::clone(&app), side, listener));
+        }
+    }
+    while let Some(ended) = acceptors.join_next().await {
+        if ended.is_err() {
+            tracing::error!("an HTTP listener's task ended by a panic");
+        }
+    }
+    Ok(())
+}
+
+/// Random bytes for secrets.
+fn random<const LENGTH: usize>() -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    aws_lc_rs::rand::fill(&mut bytes).unwrap_or_else(|_| {
+        unreachable!("the generator is seeded or the process would have aborted")
+    });
+    bytes
+}

@@ -1,0 +1,131 @@
+//! Live push: a mailbox's events as server-sent events (HTML Living Standard, section 9.2).
+//!
+//! The shard puts events into a bounded channel and drops whoever lets it fill up; a task of the
+//! stream takes them out and writes them down. Nobody ever waits for a slow reader.
+
+use super::app::App;
+use super::problem::Problem;
+use super::views;
+use crate::clock::WallClock;
+use crate::store::{Event, Holder, Sequence};
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// What a stream says first: how long a browser should wait before it comes back.
+const HELLO: &[u8] = b"retry: 3000\n\n";
+
+/// A comment that keeps the connection from looking dead.
+const HEARTBEAT: &[u8] = b":\n\n";
+
+/// Opens an event stream for `holder`.
+pub(super) async fn open(
+    app: Arc<App>,
+    holder: &Holder,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let since = last_event_id(headers);
+    let events_max = app.settings.load().http.stream_events_max.max(1) as usize;
+    let (watcher, events) = mpsc::channel(events_max);
+    let watched = app
+        .ask(holder, move |shard, holder, now| {
+            shard.watch(holder, since, watcher, now)
+        })
+        .await?;
+    if !watched {
+        return Err(Problem::TooManyWatchers);
+    }
+    let (written, body) = mpsc::channel(1);
+    // Ends with the stream, the mailbox or the process, whichever is first.
+    tokio::spawn(write_down(app, events, written));
+    let body = ReceiverStream::new(body).map(Ok::<Bytes, Infallible>);
+    let mut response = Body::from_stream(body).into_response();
+    let kind = HeaderValue::from_static("text/event-stream");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    // For reverse proxies that would hold events back to fill a buffer.
+    let unbuffered = HeaderValue::from_static("no");
+    response
+        .headers_mut()
+        .insert("x-accel-buffering", unbuffered);
+    Ok(response)
+}
+
+/// The event after which a stream goes on. What is no number of ours is as good as none.
+fn last_event_id(headers: &HeaderMap) -> Option<Sequence> {
+    let id = headers.get("last-event-id")?.to_str().ok()?;
+    id.parse().ok().map(Sequence)
+}
+
+/// Counts an open stream for as long as it lives.
+struct OpenStream(Arc<App>);
+
+impl OpenStream {
+    fn new(app: Arc<App>) -> Self {
+        app.metrics.http_event_streams.increment_shared();
+        Self(app)
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.metrics.http_event_streams.decrement_shared();
+    }
+}
+
+async fn write_down(
+    app: Arc<App>,
+    mut events: mpsc::Receiver<Event>,
+    written: mpsc::Sender<Bytes>,
+) {
+    let open = OpenStream::new(app);
+    let app = &open.0;
+    let mut heartbeat = interval(app.settings.load().http.heartbeat.0.max(HEARTBEAT_MIN));
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    heartbeat.reset();
+    let mut next = Bytes::from_static(HELLO);
+    loop {
+        // A reader so slow that this waits will find its channel of events closed.
+        if written.send(next).await.is_err() {
+            return;
+        }
+        next = tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => Bytes::from(written_event(&event, &app.cores.wall())),
+                None => return,
+            },
+            _ = heartbeat.tick() => Bytes::from_static(HEARTBEAT),
+            () = written.closed() => return,
+            () = app.draining() => return,
+        };
+    }
+}
+
+/// The shortest interval between signs of life.
+const HEARTBEAT_MIN: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// One event. JSON has no line breaks, so one `data` line is enough.
+fn written_event(event: &Event, wall: &WallClock) -> String {
+    let (name, sequence, data) = match event {
+        Event::Arrived(entry) => ("message", entry.sequence, views::summary(entry, wall)),
+        Event::Removed { sequence, message } => {
+            ("removed", *sequence, json!({ "id": message.0.to_string() }))
+        }
+        Event::ExpiresSoon {
+            sequence,
+            expires_at,
+        } => {
+            let data = json!({ "expires_at": wall.rfc3339(*expires_at) });
+            ("expires-soon", *sequence, data)
+        }
+        Event::Closed { sequence } => ("closed", *sequence, Value::Object(Default::default())),
+        Event::Reset { sequence } => ("reset", *sequence, Value::Object(Default::default())),
+    };
+    format!("event: {name}\nid: {}\ndata: {data}\n\n", sequence.0)
+}

@@ -1,0 +1,221 @@
+//! Every error answer, in one table, as problem details (RFC 9457).
+//!
+//! No text here repeats what a client sent, but for the name of a field that we do not know, and that only if it
+//! is a short plain word. So no token can come back in an error.
+
+use super::framing::Offence;
+use axum::body::Body;
+use axum::http::header::{
+    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use axum::http::{Response, StatusCode};
+use axum::response::IntoResponse;
+use serde_json::json;
+use std::borrow::Cow;
+
+/// An error, as its client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// The body is not what it should be.
+    BadBody(&'static str),
+    /// A parameter of the query is not what it should be.
+    BadQuery(&'static str),
+    /// The body is larger than allowed.
+    BodyTooLarge,
+    /// A core has too much to do.
+    Busy,
+    /// Another site's page sent this.
+    CrossOrigin,
+    /// A field of the body is not what it should be.
+    Field(&'static str, Cow<'static, str>),
+    /// The head could not be read, or could be read in two ways.
+    Head(Offence),
+    /// The resource does not know this method.
+    Method,
+    /// The media type is not JSON.
+    MediaType,
+    /// The memory budget is used up.
+    NoMemory,
+    /// Nothing has this path.
+    NoSuchRoute,
+    /// No mailbox has this token.
+    NoSuchMailbox,
+    /// The mailbox has no such message.
+    NoSuchMessage,
+    /// The address is somebody's.
+    Taken,
+    /// The request took too long.
+    Timeout,
+    /// The client sends too many requests; it may come back after so many seconds.
+    TooManyRequests(u64),
+    /// Too many watch this mailbox.
+    TooManyWatchers,
+    /// No token was presented.
+    Unauthorized,
+    /// The body has a field that we do not know; its name, if it may be repeated, and which there are.
+    UnknownField(Option<String>, &'static str),
+}
+
+const BUSY: &str = "There is too much to do just now. Try again soon.";
+
+/// How long a client should wait when nobody knows better.
+const RETRY_SECS: u64 = 1;
+
+impl Problem {
+    /// Status, a word for programs and a sentence for people.
+    fn table(&self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::BadBody(detail) => (S::BAD_REQUEST, "bad-body", *detail),
+            Self::BadQuery(detail) => (S::BAD_REQUEST, "bad-query", *detail),
+            Self::BodyTooLarge => (
+                S::PAYLOAD_TOO_LARGE,
+                "body-too-large",
+                "The body of the request is larger than allowed.",
+            ),
+            Self::Busy => (S::SERVICE_UNAVAILABLE, "busy", BUSY),
+            Self::CrossOrigin => (
+                S::FORBIDDEN,
+                "cross-origin",
+                "Pages of other sites may not change anything here.",
+            ),
+            Self::Field(..) => (S::UNPROCESSABLE_ENTITY, "bad-field", ""),
+            Self::Head(offence) => offence_table(*offence),
+            Self::Method => (
+                S::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "The method is not known here; the Allow field lists those that are.",
+            ),
+            Self::MediaType => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "not-json",
+                "Send the body as application/json.",
+            ),
+            Self::NoMemory => (
+                S::SERVICE_UNAVAILABLE,
+                "no-memory",
+                "The memory for mail is used up. Try again when some mail has expired.",
+            ),
+            Self::NoSuchRoute => (S::NOT_FOUND, "no-such-resource", "There is nothing here."),
+            Self::NoSuchMailbox => (
+                S::NOT_FOUND,
+                "no-such-mailbox",
+                "No mailbox has this token. It may have expired.",
+            ),
+            Self::NoSuchMessage => (
+                S::NOT_FOUND,
+                "no-such-message",
+                "The mailbox has no such message. It may have expired.",
+            ),
+            Self::Taken => (S::CONFLICT, "taken", "Somebody holds this address."),
+            Self::Timeout => (
+                S::REQUEST_TIMEOUT,
+                "timeout",
+                "The request took longer than allowed.",
+            ),
+            Self::TooManyRequests(_) => (
+                S::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "Too many requests came from this address. Retry-After says when to go on.",
+            ),
+            Self::TooManyWatchers => (
+                S::TOO_MANY_REQUESTS,
+                "too-many-watchers",
+                "Too many event streams and waiting calls are open on this mailbox.",
+            ),
+            Self::Unauthorized => (
+                S::UNAUTHORIZED,
+                "no-token",
+                "Send the mailbox's token as 'Authorization: Bearer <token>'.",
+            ),
+            Self::UnknownField(_, known) => (S::UNPROCESSABLE_ENTITY, "unknown-field", *known),
+        }
+    }
+
+    /// The name of the field of the body that is meant.
+    fn body_field(&self) -> Option<&str> {
+        match self {
+            Self::Field(name, _) => Some(name),
+            Self::UnknownField(name, _) => name.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Fields of the answer that belong to this problem.
+    fn field(&self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::Busy | Self::NoMemory | Self::TooManyWatchers => {
+                Some((RETRY_AFTER, RETRY_SECS.into()))
+            }
+            Self::TooManyRequests(secs) => Some((RETRY_AFTER, (*secs).into())),
+            Self::Unauthorized => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            Self::BodyTooLarge | Self::Head(_) | Self::Timeout => {
+                // What is left of the request cannot be told from the next one.
+                Some((CONNECTION, HeaderValue::from_static("close")))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn offence_table(offence: Offence) -> (StatusCode, &'static str, &'static str) {
+    match offence {
+        Offence::TooLarge => (
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "head-too-large",
+            "The head of the request is larger than allowed.",
+        ),
+        Offence::Version => (
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            "bad-version",
+            "HTTP/1.1 is spoken here.",
+        ),
+        Offence::BareNewline => bad_head("A line of the head does not end with CR LF."),
+        Offence::ContentLength => bad_head("Content-Length must be one plain number, once."),
+        Offence::FieldName => bad_head("The name of a field is not a token followed by a colon."),
+        Offence::Folded => bad_head("A field goes on in the next line."),
+        Offence::ForbiddenByte => bad_head("The head has a byte that may not stand there."),
+        Offence::Host => {
+            bad_head("There must be one Host field, and it must agree with the target.")
+        }
+        Offence::RequestLine => bad_head("The request line is malformed."),
+        Offence::TransferEncoding => {
+            bad_head("Transfer-Encoding must be 'chunked', once, and without Content-Length.")
+        }
+    }
+}
+
+const fn bad_head(detail: &'static str) -> (StatusCode, &'static str, &'static str) {
+    (StatusCode::BAD_REQUEST, "bad-head", detail)
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let (status, code, detail) = self.table();
+        let detail = match &self {
+            Self::Field(_, detail) => detail,
+            _ => detail,
+        };
+        let mut text = json!({
+            "type": "about:blank",
+            "title": status.canonical_reason().unwrap_or("Error"),
+            "status": status.as_u16(),
+            "code": code,
+            "detail": detail,
+        });
+        if let Some(field) = self.body_field() {
+            text["field"] = json!(field);
+        }
+        let mut response = Response::new(Body::from(format!("{text}\n")));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some((name, value)) = self.field() {
+            headers.insert(name, value);
+        }
+        response
+    }
+}

@@ -1,0 +1,178 @@
+//! What the process counts beside its cores: the HTTP API, the settings, the process itself.
+//!
+//! Here several threads may write, so counting is an atomic addition (the methods `..._shared`).
+
+#![forbid(unsafe_code)]
+
+use super::{
+    Counter, Declaration, Gauge, Grid, Histogram, Kind, Label, LabelSet, Latency, Levels, Metric,
+    Reading, Seconds,
+};
+
+labels! {
+    /// Which part of the HTTP interface was asked for.
+    Route as "route" {
+        Events = "events",
+        Health = "health",
+        Mailbox = "mailbox",
+        Mailboxes = "mailboxes",
+        Message = "message",
+        Messages = "messages",
+        Metrics = "metrics",
+        Postmaster = "postmaster",
+        Raw = "raw",
+        Root = "root",
+        Unknown = "unknown",
+    }
+
+    /// The status of an HTTP answer.
+    Status as "code" {
+        S200 = "200",
+        S201 = "201",
+        S204 = "204",
+        S400 = "400",
+        S401 = "401",
+        S403 = "403",
+        S404 = "404",
+        S405 = "405",
+        S408 = "408",
+        S409 = "409",
+        S413 = "413",
+        S415 = "415",
+        S422 = "422",
+        S429 = "429",
+        S431 = "431",
+        S500 = "500",
+        S503 = "503",
+        S505 = "505",
+        Other = "other",
+    }
+
+    /// A certificate, by its place in the settings.
+    Certificate as "name" {
+        C0 = "0",
+        C1 = "1",
+        C2 = "2",
+        C3 = "3",
+        C4 = "4",
+        C5 = "5",
+        C6 = "6",
+        C7 = "7",
+        C8 = "8",
+        C9 = "9",
+        C10 = "10",
+        C11 = "11",
+        C12 = "12",
+        C13 = "13",
+        C14 = "14",
+        C15 = "15",
+    }
+}
+
+impl Certificate {
+    /// The certificates that are shown, in the order of the settings. Later ones are not.
+    pub const ALL: [Self; 16] = [
+        Self::C0,
+        Self::C1,
+        Self::C2,
+        Self::C3,
+        Self::C4,
+        Self::C5,
+        Self::C6,
+        Self::C7,
+        Self::C8,
+        Self::C9,
+        Self::C10,
+        Self::C11,
+        Self::C12,
+        Self::C13,
+        Self::C14,
+        Self::C15,
+    ];
+}
+
+impl Status {
+    /// The label of a status code.
+    #[must_use]
+    pub const fn of(code: u16) -> Self {
+        match code {
+            200 => Self::S200,
+            201 => Self::S201,
+            204 => Self::S204,
+            400 => Self::S400,
+            401 => Self::S401,
+            403 => Self::S403,
+            404 => Self::S404,
+            405 => Self::S405,
+            408 => Self::S408,
+            409 => Self::S409,
+            413 => Self::S413,
+            415 => Self::S415,
+            422 => Self::S422,
+            429 => Self::S429,
+            431 => Self::S431,
+            500 => Self::S500,
+            503 => Self::S503,
+            505 => Self::S505,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The fact that this version runs: always 1.
+#[derive(Debug, Default)]
+pub struct Build;
+
+impl Metric for Build {
+    const KIND: Kind = Kind::Gauge;
+    const LABELS: &'static [LabelSet] = &[("version", &[env!("CARGO_PKG_VERSION")])];
+
+    fn read(&self, each: &mut dyn FnMut(&[&'static str], Reading<'_>)) {
+        each(&[env!("CARGO_PKG_VERSION")], Reading::Gauge(1));
+    }
+}
+
+metrics! {
+    /// What the process counts beside its cores. Any thread may write.
+    pub struct ProcessMetrics;
+    /// The running version; the value is always 1.
+    build_info as "mayfly_build_info": Build,
+    /// When mayfly became ready to serve, in seconds since 1970.
+    start_time as "mayfly_start_time_seconds": Gauge,
+    /// Whether the last attempt to load the settings succeeded (1) or left the former ones in place (0).
+    config_reloaded as "mayfly_config_last_reload_successful": Gauge,
+    /// When the settings in use were loaded, in seconds since 1970.
+    config_reloaded_at as "mayfly_config_last_reload_success_timestamp_seconds": Gauge,
+    /// When a certificate expires, in seconds since 1970, by its place in the settings.
+    certificate_expiry as "mayfly_tls_certificate_expiry_timestamp_seconds": Levels<Certificate>,
+    /// SMTP connections that may be open at once.
+    smtp_connections_limit as "mayfly_smtp_connections_limit": Gauge,
+    /// Bytes of the memory budget in use or reserved.
+    store_bytes as "mayfly_store_bytes": Gauge,
+    /// The memory budget for mail.
+    store_bytes_limit as "mayfly_store_bytes_limit": Gauge,
+    /// HTTP requests answered, by part of the interface and status.
+    http_requests as "mayfly_http_requests_total": Grid<Route, Status>,
+    /// Time from the head of an HTTP request to the head of its answer; calls that wait for mail and event streams are left out.
+    http_request_duration as "mayfly_http_request_duration_seconds": Histogram<Latency>,
+    /// HTTP connections open now.
+    http_connections as "mayfly_http_connections": Gauge,
+    /// HTTP connections closed unanswered because too many were open.
+    http_connections_refused as "mayfly_http_connections_refused_total": Counter,
+    /// Failed accepts on the HTTP listeners.
+    http_accept_errors as "mayfly_http_accept_errors_total": Counter,
+    /// Event streams open now.
+    http_event_streams as "mayfly_http_event_streams": Gauge,
+    /// HTTP requests answered with 429 because their client sent too many.
+    http_rate_limited as "mayfly_http_rate_limited_total": Counter,
+    /// Processor time used, user and system.
+    cpu as "process_cpu_seconds_total": Seconds,
+    /// Resident memory.
+    resident_memory as "process_resident_memory_bytes": Gauge,
+    /// File descriptors open in the table of the main thread; cores with tables of their own are not counted.
+    open_fds as "process_open_fds": Gauge,
+    /// File descriptors that one table may hold.
+    max_fds as "process_max_fds": Gauge,
+    /// When the process started, in seconds since 1970.
+    process_start_time as "process_start_time_seconds": Gauge,
+}
