@@ -84,6 +84,13 @@ impl WallClock {
         self.timestamp(instant).to_string()
     }
 
+    /// The calendar year of `instant`, in UTC.
+    #[must_use]
+    pub fn year(&self, instant: Instant) -> i32 {
+        let zoned = self.timestamp(instant).to_zoned(jiff::tz::TimeZone::UTC);
+        i32::from(zoned.year())
+    }
+
     /// `instant` as a mail header writes it (RFC 5322 section 3.3): `Sun, 22 Nov 2026 10:00:00 +0000`.
     #[must_use]
     pub fn rfc5322(&self, instant: Instant) -> String {
@@ -120,6 +127,7 @@ mod tests {
         let now = Instant::from_secs(5);
         let wall = WallClock::new(now, 1_795_341_600_000_000);
         assert_eq!(wall.rfc3339(now), "2026-11-22T10:00:00Z");
+        assert_eq!(wall.year(now), 2026);
         assert_eq!(wall.rfc5322(now), "Sun, 22 Nov 2026 10:00:00 +0000");
         let later = now.plus(Duration::from_millis(61_500));
         assert_eq!(wall.rfc3339(later), "2026-11-22T10:01:01Z");

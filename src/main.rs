@@ -3,15 +3,15 @@
 //! Data goes to stdout, messages go to stderr. There is no colour, so NO_COLOR has nothing to turn off.
 
 #![allow(
-    clippy::print_stdout,
     clippy::print_stderr,
-    reason = "what a person at a terminal asked for is printed here and nowhere else"
+    reason = "messages to the person at the terminal are printed here and nowhere else"
 )]
 
 use clap::{Args, Parser, Subcommand};
 use mayfly::config::{Config, manual};
 use mayfly::server;
 use std::fmt::Display;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -87,11 +87,11 @@ fn main() -> ExitCode {
             print_effective,
         }) => check_config(file.as_deref(), print_effective),
         Some(Command::Config { what }) => {
-            match what {
-                Manual::Defaults => print!("{}", manual::manual_toml(&Config::default())),
-                Manual::Docs => print!("{}", manual::manual_markdown()),
-            }
-            ExitCode::SUCCESS
+            let text = match what {
+                Manual::Defaults => manual::manual_toml(&Config::default()),
+                Manual::Docs => manual::manual_markdown(),
+            };
+            print_data(&text)
         }
     }
 }
@@ -113,11 +113,21 @@ fn check_config(file: Option<&Path>, print_effective: bool) -> ExitCode {
         Err(error) => return fail(EXIT_USAGE, &error),
     };
     if print_effective {
-        print!("{}", manual::effective_toml(&effective));
+        return print_data(&manual::effective_toml(&effective));
     }
     let name = file.map_or_else(|| "the environment".into(), Path::to_string_lossy);
     eprintln!("{name}: in order");
     ExitCode::SUCCESS
+}
+
+/// A reader that has seen enough (`| head`) is no failure.
+fn print_data(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            fail(EXIT_FAILURE, &format_args!("error: cannot write: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn fail(code: u8, error: &dyn Display) -> ExitCode {

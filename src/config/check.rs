@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::Config;
+use crate::policy::recipients::{Rules, RulesError, normalize};
 use crate::settings::{Bytes, Span};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -55,7 +56,7 @@ fn server(config: &Config, found: &mut Vec<Violation>) {
     if let Err(why) = domain(&config.server.hostname) {
         found.push(Violation::new(
             &["server.hostname"],
-            why,
+            why.to_string(),
             "give the name that the MX record says, like \"mx.example.com\"",
         ));
     }
@@ -139,16 +140,18 @@ fn recipients(config: &Config, found: &mut Vec<Violation>) {
     }
     let mut seen = BTreeSet::new();
     for (item, name) in domains.iter().enumerate() {
-        if let Err(why) = domain(name) {
-            found.push(
-                Violation::new(&[KEY], why, "write a domain like \"example.com\"").at_item(item),
-            );
-        } else if !seen.insert(name.to_ascii_lowercase()) {
-            found.push(
-                Violation::new(&[KEY], "this domain stands here twice", "take one out")
-                    .at_item(item),
-            );
-        }
+        let (why, fix) = match domain(name) {
+            Err(why) => (why.to_string(), "mend or remove this name"),
+            Ok(name) if seen.contains(&name) => (
+                RulesError::DuplicateDomain { domain: name }.to_string(),
+                "take one out",
+            ),
+            Ok(name) => {
+                seen.insert(name);
+                continue;
+            }
+        };
+        found.push(Violation::new(&[KEY], why, fix).at_item(item));
     }
 }
 
@@ -276,31 +279,21 @@ fn least_times(config: &Config, found: &mut Vec<Violation>) {
     }
 }
 
-/// `Domain = sub-domain *("." sub-domain)`, at most 255 octets (RFC 5321 sections 4.1.2 and 4.5.3.1.2).
-fn domain(name: &str) -> Result<(), String> {
-    if name.is_empty() {
-        return Err("a domain cannot be empty".to_owned());
+/// A domain in its canonical form, or what is wrong with it. The grammar belongs to the room that compares domains.
+fn domain(name: &str) -> Result<String, RulesError> {
+    let mut rules = Rules {
+        domains: vec![name.to_owned()],
+        ..Rules::default()
+    };
+    normalize(&mut rules)?;
+    Ok(rules.domains.swap_remove(0))
+}
+
+/// Brings names into the form in which they are compared. Only for settings that break no rule.
+pub(super) fn bring_into_canonical_form(config: &mut Config) {
+    let normalized = normalize(&mut config.recipients);
+    debug_assert!(normalized.is_ok(), "was checked: {normalized:?}");
+    if let Ok(hostname) = domain(&config.server.hostname) {
+        config.server.hostname = hostname;
     }
-    if name.len() > 253 {
-        return Err("a domain has 253 characters at most".to_owned());
-    }
-    if !name.is_ascii() {
-        return Err("not ASCII: write the domain in its xn-- form".to_owned());
-    }
-    for label in name.split('.') {
-        let edges = [label.as_bytes().first(), label.as_bytes().last()];
-        if !(1..=63).contains(&label.len()) {
-            return Err("between two dots stand 1 to 63 characters".to_owned());
-        }
-        if let Some(wrong) = label
-            .chars()
-            .find(|c| !c.is_ascii_alphanumeric() && *c != '-')
-        {
-            return Err(format!("a domain cannot contain {wrong:?}"));
-        }
-        if edges.contains(&Some(&b'-')) {
-            return Err("a label cannot begin or end with a hyphen".to_owned());
-        }
-    }
-    Ok(())
 }

@@ -105,7 +105,7 @@ sections! {
     /// Where mayfly listens.
     listen: Listen, restart Restart::All;
     /// TLS on the SMTP listeners.
-    tls: Tls, restart Restart::Only(&["handshakes_max", "tickets"]);
+    tls: Tls, restart Restart::None;
     /// What one SMTP session may do.
     smtp: smtp::Limits, restart Restart::None;
     /// Who may connect.
@@ -115,7 +115,7 @@ sections! {
     /// How much mail is kept and for how long.
     store: store::Budget, restart Restart::None;
     /// The HTTP API.
-    http: Http, restart Restart::Only(&["rate_clients_max", "connections_max"]);
+    http: Http, restart Restart::Only(&["rate_clients_max"]);
 }
 
 impl Config {

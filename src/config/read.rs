@@ -284,6 +284,7 @@ impl<'i> Reader<'i> {
             }
         }
         if self.mistakes.is_empty() {
+            check::bring_into_canonical_form(&mut config);
             let origins = self
                 .written
                 .iter()

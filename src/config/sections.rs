@@ -25,7 +25,7 @@ settings! {
         pub descriptor_tables: DescriptorTables = DescriptorTables::PerCore,
         /// How long transactions under way may go on after SIGTERM.
         pub shutdown_grace: Span = Span::secs(30),
-        /// Receive buffers of each core. Price: 16 KiB each, allocated at start. A power of two.
+        /// Receive buffers of each core. Price: 8 KiB each, allocated at start. A power of two.
         pub receive_buffers: u32 = 512,
         /// Requests that one core lets wait from the other cores and from the HTTP API. Beyond that they get 451 or 503.
         pub inbox_max: u32 = 16_384,
@@ -33,7 +33,8 @@ settings! {
         pub log_format: LogFormat = LogFormat::Text,
         /// The least important log line that is written.
         pub log_level: LogLevel = LogLevel::Info,
-        /// Whether logs may carry client addresses. Off, they carry nothing that identifies anyone.
+        /// Whether logs carry client addresses: a line for each session that ends and each connection that is turned away.
+        /// Off, logs carry nothing that identifies anyone.
         pub log_client_addresses: bool = false,
     }
 }

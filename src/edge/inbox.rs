@@ -6,6 +6,7 @@
 //!
 //! A core that sleeps does so in its own ring, so it is woken by an eventfd that the ring reads.
 
+use super::live::Live;
 use crate::clock::{Instant, WallClock};
 use crate::mail::{Address, Ledger, Message};
 use crate::metrics::CoreMetrics;
@@ -16,7 +17,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use tokio::sync::{mpsc, oneshot};
 
 /// A core's mailboxes, watched through bounded channels of the control plane.
@@ -44,6 +45,9 @@ pub struct Busy;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket(pub u64);
 
+/// Something to be done on a core's shard.
+type Work = Box<dyn FnOnce(&mut CoreShard, Instant) + Send>;
+
 /// What can be put into an inbox.
 pub enum Request {
     /// Asked by a core: a place in a mailbox for one message.
@@ -61,6 +65,8 @@ pub enum Request {
     },
     /// Settles [`Request::Lease`].
     Leased {
+        /// Who answers, and takes the lease back.
+        owner: CoreId,
         /// Whose question.
         ticket: Ticket,
         /// The answer.
@@ -81,11 +87,13 @@ pub enum Request {
     Delivered {
         /// Whose message.
         ticket: Ticket,
+        /// The earliest that any of its copies goes.
+        kept_until: Instant,
     },
     /// Settles a lease: no message will come.
     Release(Lease),
     /// Asked by the control plane: run this on the shard.
-    Call(Box<dyn FnOnce(&mut CoreShard, Instant) + Send>),
+    Call(Work),
     /// From the control plane: what all cores must know.
     Notice(Notice),
 }
@@ -94,12 +102,9 @@ pub enum Request {
 #[derive(Clone, Debug)]
 pub enum Notice {
     /// The settings or certificates changed.
-    Reload(Arc<super::Live>),
-    /// Stop accepting; end idle sessions; let transactions finish until then.
-    Drain {
-        /// When the rest is cut off.
-        until: Instant,
-    },
+    Reload(Arc<Live>),
+    /// Stop accepting; end idle sessions; let transactions finish.
+    Drain,
     /// End now.
     Halt,
 }
@@ -125,7 +130,7 @@ pub struct Inbox {
     /// Requests in the queue that were asked, not settled.
     asked: AtomicUsize,
     asked_max: usize,
-    /// Whether the eventfd has been written since the core last looked.
+    /// Whether the core is awake, or has been rung.
     rung: AtomicBool,
     bell: OwnedFd,
 }
@@ -162,15 +167,23 @@ impl Inbox {
     /// Puts something in that was bounded before.
     pub fn settle(&self, request: Request) {
         self.queue.push(request);
+        fence(Ordering::SeqCst);
         if !self.rung.swap(true, Ordering::AcqRel) {
             // The write can fail only when the counter would overflow, and then the bell rings anyway.
             let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
         }
     }
 
-    /// The core has woken: from here on a new request rings again. Call before [`Inbox::take`].
-    pub fn hush(&self) {
+    /// The core is about to sleep: from here on a new request rings. Whoever calls this must look once more
+    /// whether the inbox is empty before it sleeps, since what came before did not ring.
+    pub fn listen(&self) {
         self.rung.store(false, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The core is awake and will look: nobody needs to ring.
+    pub fn hush(&self) {
+        self.rung.store(true, Ordering::Relaxed);
     }
 
     /// The next request.

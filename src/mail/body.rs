@@ -11,11 +11,14 @@ use super::ledger::Reservation;
 use std::fmt;
 use std::sync::Arc;
 
-/// The first segment is at least this large when more than one write fills it.
-const FIRST_SEGMENT_BYTES: usize = 4 << 10;
+/// A segment that is not the first is at least this large.
+const SEGMENT_BYTES_MIN: usize = 4 << 10;
 
-/// Segments double up to this size.
+/// Segments grow with the body up to this size.
 const SEGMENT_BYTES_MAX: usize = 256 << 10;
+
+/// Memory that a finished body may hold beyond its bytes.
+const SLACK_BYTES_MAX: usize = 256;
 
 /// A finished body. Clones share the bytes.
 #[derive(Clone)]
@@ -127,7 +130,9 @@ impl BodyWriter {
     /// Closes the body; what was reserved but not written goes back.
     #[must_use]
     pub fn finish(mut self) -> Body {
-        if let Some(last) = self.segments.last_mut() {
+        if let Some(last) = self.segments.last_mut()
+            && last.capacity() - last.len() > SLACK_BYTES_MAX
+        {
             last.shrink_to_fit();
         }
         self.reservation.shrink_to(self.len as u64);
@@ -140,17 +145,20 @@ impl BodyWriter {
         }
     }
 
-    /// The last segment if it has room, else a new one.
+    /// The last segment if it has room, else a new one. The first write gets a segment of just its size, and
+    /// so does a long one: most messages come as their trace headers and one piece, and are then held exactly.
     fn segment_for(&mut self, wanted: usize) -> &mut Vec<u8> {
         let full = self
             .segments
             .last()
             .is_none_or(|segment| segment.len() == segment.capacity());
         if full {
-            let size = self
-                .len
-                .clamp(FIRST_SEGMENT_BYTES, SEGMENT_BYTES_MAX)
-                .max(wanted.min(SEGMENT_BYTES_MAX));
+            let least = match self.len {
+                0 => 0,
+                _ if wanted >= SEGMENT_BYTES_MIN && self.segments.len() == 1 => 0,
+                len => len.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
+            };
+            let size = least.max(wanted.min(SEGMENT_BYTES_MAX));
             self.segments.push(Vec::with_capacity(size));
         }
         self.segments

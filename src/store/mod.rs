@@ -83,6 +83,12 @@ pub const LATE_MESSAGE_SHOWN: Duration = Duration::from_secs(60);
 pub struct HashKey(pub u64, pub u64);
 
 impl HashKey {
+    /// The keyed hash (SipHash-1-3) of any bytes.
+    #[must_use]
+    pub fn hash_bytes(self, bytes: &[u8]) -> u64 {
+        self.hash(bytes)
+    }
+
     fn hash(self, bytes: &[u8]) -> u64 {
         let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.0, self.1);
         hasher.write(bytes);

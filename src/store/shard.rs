@@ -133,11 +133,13 @@ impl<W: Watcher> Shard<W> {
     /// When this returns the message can be read, until its mailbox or its own time ends. If the
     /// mailbox's time ended while the message was under way, it and its mailbox stay for
     /// [`LATE_MESSAGE_SHOWN`].
-    pub fn deliver(&mut self, lease: Lease, message: &Arc<Message>, now: Instant) {
+    ///
+    /// Returns when it goes: now, if the mailbox was erased.
+    pub fn deliver(&mut self, lease: Lease, message: &Arc<Message>, now: Instant) -> Instant {
         let index = lease.mailbox.0.index;
         if self.mailboxes.get(lease.mailbox.0).is_none() {
             self.tally.messages_late += 1;
-            return;
+            return now;
         }
         self.expire_messages(index, now, &mut { usize::MAX });
         self.evict_for(index, message.body.len() as u64);
@@ -149,12 +151,14 @@ impl<W: Watcher> Shard<W> {
             mailbox.expires_at = mailbox.expires_at.map(|end| end.max(shown));
         }
         let entry = mailbox.fill_place(message, kept, now);
+        let kept_until = entry.expires_at;
         let dropped = mailbox.tell(&Event::Arrived(entry));
         self.messages += 1;
         self.tally.messages_delivered += 1;
         self.tally.watchers_dropped += dropped as u64;
         self.after_change(index, now);
         self.checked();
+        kept_until
     }
 
     /// Whether a mailbox takes one more message.

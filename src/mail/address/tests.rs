@@ -1,5 +1,7 @@
 //! Addresses as tables: what is read, and what is refused by which name.
 
+#![forbid(unsafe_code)]
+
 use super::AddressError::*;
 use super::*;
 

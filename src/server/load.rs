@@ -1,4 +1,4 @@
-//! Starts and stops both planes.
+//! Reads the settings.
 
 use crate::config::{Config, ConfigErrors, Effective, Source};
 use std::fmt;
@@ -54,22 +54,4 @@ pub fn load(path: Option<&Path>) -> Result<Effective, LoadError> {
         environment,
     )
     .map_err(LoadError::Mistakes)
-}
-
-/// Why the server could not start or had to stop.
-#[derive(Debug)]
-pub struct ServeError(String);
-
-impl std::error::Error for ServeError {}
-
-impl fmt::Display for ServeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.0)
-    }
-}
-
-/// Serves until it is told to stop. `path` is where `config` came from, for SIGHUP.
-pub fn run(config: Config, path: Option<PathBuf>) -> Result<(), ServeError> {
-    let _ = (config, path);
-    Err(ServeError("this build has no planes yet".to_owned()))
 }

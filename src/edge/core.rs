@@ -1,0 +1,283 @@
+//! One core, as its tasks share it: its mailboxes, its clock, its way to the other cores.
+
+use super::alarm::{Alarm, Alarms};
+use super::clients::{Clients, Place};
+use super::inbox::{CoreId, CoreShard, Cores, Request};
+use super::live::Live;
+use super::permits::Permits;
+use super::questions::Questions;
+use super::ring::{Connection, Ring};
+use crate::clock::{Instant, WallClock};
+use crate::mail::message::QueueId;
+use crate::metrics::{CoreMetrics, Listener};
+use crate::policy::admission::{self, Admission, Evidence, Refusal};
+use crate::store::{HashKey, Lease};
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How old the calendar time in trace headers may be.
+const WALL_CLOCK_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// One core, as its tasks share it.
+#[derive(Debug)]
+pub struct Core {
+    pub(super) id: CoreId,
+    pub(super) cores: Cores,
+    pub(super) ring: Rc<Ring>,
+    pub(super) shard: RefCell<CoreShard>,
+    pub(super) live: RefCell<Rc<Live>>,
+    clients: Arc<Clients>,
+    pub(super) clock: super::Clock,
+    pub(super) now: Cell<Instant>,
+    wall: Cell<(Instant, WallClock)>,
+    pub(super) alarms: Rc<Alarms>,
+    pub(super) questions: Rc<Questions>,
+    pub(super) handshakes: Rc<Permits>,
+    /// Set once the process stops: no new sessions, and those without a transaction end.
+    pub(super) draining: Cell<bool>,
+    pub(super) halted: Cell<bool>,
+    /// A task woke another: the loop must not sleep before it has run.
+    pub(super) restless: Cell<bool>,
+    queue_ids: (HashKey, Cell<u64>),
+}
+
+/// What a core is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Which core.
+    pub id: CoreId,
+    /// All of them.
+    pub cores: Cores,
+    /// Its ring, made on its thread.
+    pub ring: Rc<Ring>,
+    /// Its mailboxes.
+    pub shard: CoreShard,
+    /// Settings and certificates.
+    pub live: Arc<Live>,
+    /// Connections of each client, over all cores.
+    pub clients: Arc<Clients>,
+    /// The process's clock.
+    pub clock: super::Clock,
+    /// From which the names of messages are drawn.
+    pub queue_id_key: HashKey,
+}
+
+/// A connection that was let in.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Which kind of listener it came to.
+    pub listener: Listener,
+    /// Its client.
+    pub client: IpAddr,
+    /// Counts it until it is dropped.
+    pub counted: Counted,
+}
+
+/// A connection that counts for its client until this is dropped.
+#[derive(Debug)]
+pub struct Counted {
+    clients: Arc<Clients>,
+    place: Place,
+    counted: bool,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.clients.leave(self.place, self.counted);
+    }
+}
+
+/// A place in a mailbox that goes back to its owner unless a message takes it.
+#[derive(Debug)]
+pub struct HeldLease {
+    core: Rc<Core>,
+    owner: CoreId,
+    lease: Option<Lease>,
+}
+
+impl HeldLease {
+    /// Takes the place, to deliver to it.
+    pub fn into_parts(mut self) -> (CoreId, Option<Lease>) {
+        (self.owner, self.lease.take())
+    }
+}
+
+impl Drop for HeldLease {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.core.give_back(self.owner, lease);
+        }
+    }
+}
+
+impl Core {
+    /// A core that has not begun.
+    pub fn new(parts: Parts) -> Rc<Self> {
+        let now = parts.clock.now();
+        Rc::new(Self {
+            id: parts.id,
+            cores: parts.cores,
+            ring: parts.ring,
+            shard: RefCell::new(parts.shard),
+            handshakes: Rc::new(Permits::new(parts.live.tls.handshakes_max)),
+            live: RefCell::new(Rc::new(parts.live.own())),
+            clients: parts.clients,
+            wall: Cell::new((now, parts.clock.wall())),
+            clock: parts.clock,
+            now: Cell::new(now),
+            alarms: Rc::new(Alarms::default()),
+            questions: Rc::new(Questions::default()),
+            draining: Cell::new(false),
+            halted: Cell::new(false),
+            restless: Cell::new(false),
+            queue_ids: (parts.queue_id_key, Cell::new(0)),
+        })
+    }
+
+    /// Lets a client in, or says why not.
+    pub(super) fn admit(&self, client: IpAddr) -> Result<Counted, Refusal> {
+        let live = self.live();
+        let second = self.now.get().as_micros() / 1_000_000;
+        let place = self
+            .clients
+            .place(&admission::client_of(client).as_ipv6().octets());
+        let connections = self.clients.open() as u64;
+        let (with_this, counted) = self.clients.enter(place);
+        let evidence = Evidence {
+            connections,
+            new_this_second: self.clients.begun(second),
+            from_client: u64::from(with_this) - 1,
+            memory_used: self.cores.ledger().used(),
+            memory_limit: self.cores.ledger().limit(),
+            shutting_down: self.draining.get(),
+        };
+        let entry = Counted {
+            clients: Arc::clone(&self.clients),
+            place,
+            counted,
+        };
+        match admission::admit(&evidence, &live.admission) {
+            Admission::Accept => {
+                self.clients.begin(second);
+                Ok(entry)
+            }
+            Admission::Refuse(refusal) => Err(refusal),
+        }
+    }
+
+    /// Puts a message into places of this core; returns the earliest that a copy of it goes.
+    pub fn deliver(&self, leases: Vec<Lease>, message: &Arc<crate::mail::Message>) -> Instant {
+        let mut shard = self.shard.borrow_mut();
+        let now = self.now.get();
+        leases
+            .into_iter()
+            .map(|lease| shard.deliver(lease, message, now))
+            .min()
+            .unwrap_or(now)
+    }
+
+    pub(super) fn give_back(&self, owner: CoreId, lease: Lease) {
+        if owner == self.id {
+            self.shard.borrow_mut().release(lease, self.now.get());
+        } else {
+            self.cores.inbox(owner).settle(Request::Release(lease));
+        }
+    }
+
+    /// A place in a mailbox, held for this core's task.
+    pub fn hold(self: &Rc<Self>, owner: CoreId, lease: Lease) -> HeldLease {
+        HeldLease {
+            core: Rc::clone(self),
+            owner,
+            lease: Some(lease),
+        }
+    }
+
+    /// An alarm for a connection of this core.
+    pub fn alarm(&self, connection: &Connection) -> Alarm {
+        Alarm::new(&self.alarms, connection.key())
+    }
+
+    /// A task woke another task: the loop looks again before it sleeps.
+    pub fn stir(&self) {
+        self.restless.set(true);
+    }
+
+    /// A name for a message.
+    pub fn queue_id(&self) -> QueueId {
+        let (key, counter) = &self.queue_ids;
+        let number = counter.get();
+        counter.set(number + 1);
+        let half = |tag: u8| {
+            let mut bytes = [tag; 17];
+            bytes[..8].copy_from_slice(&number.to_le_bytes());
+            bytes[8..16].copy_from_slice(&(self.id.0 as u64).to_le_bytes());
+            u128::from(key.hash_bytes(&bytes))
+        };
+        QueueId::from_random(half(0) << 64 | half(1))
+    }
+
+    /// Calendar time, at most a second old.
+    pub fn wall(&self) -> WallClock {
+        let (read_at, wall) = self.wall.get();
+        if self.now.get().since(read_at) < WALL_CLOCK_AGE_MAX {
+            return wall;
+        }
+        let wall = self.clock.wall();
+        self.wall.set((self.now.get(), wall));
+        wall
+    }
+
+    /// Which core this is.
+    pub const fn id(&self) -> CoreId {
+        self.id
+    }
+
+    /// All cores.
+    pub const fn cores(&self) -> &Cores {
+        &self.cores
+    }
+
+    /// The time at which this turn began.
+    pub fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// The time now, read anew.
+    pub fn exact_now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// Settings and certificates in force.
+    pub fn live(&self) -> Rc<Live> {
+        Rc::clone(&self.live.borrow())
+    }
+
+    /// What this core counts.
+    pub fn metrics(&self) -> &CoreMetrics {
+        &self.cores.metrics()[self.id.0]
+    }
+
+    /// Its mailboxes.
+    pub const fn shard(&self) -> &RefCell<CoreShard> {
+        &self.shard
+    }
+
+    /// Questions to other cores.
+    pub const fn questions(&self) -> &Rc<Questions> {
+        &self.questions
+    }
+
+    /// Handshakes that may run.
+    pub const fn handshakes(&self) -> &Rc<Permits> {
+        &self.handshakes
+    }
+
+    /// Whether the process stops.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+}

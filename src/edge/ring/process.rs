@@ -1,0 +1,38 @@
+//! Three requests to the kernel and the allocator that have no safe wrapper elsewhere.
+
+#![allow(unsafe_code)]
+
+use std::io;
+
+/// Gives this thread a table of file descriptors of its own, a copy of the shared one. Descriptors opened from
+/// now on belong to this thread alone; their numbers mean nothing to others.
+///
+/// # Errors
+/// When the kernel or a seccomp filter forbids it.
+pub fn own_descriptor_table() -> io::Result<()> {
+    // SAFETY: descriptors owned by values on this thread stay open in the copy under the same numbers;
+    // the caller sees to it that no descriptor is passed between threads afterwards.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FILES)? };
+    Ok(())
+}
+
+/// Keeps the process's memory in small pages.
+///
+/// # Errors
+/// When the kernel forbids it.
+pub fn small_pages_only() -> io::Result<()> {
+    // SAFETY: this option takes a number and no pointer, and changes only how later page faults are served.
+    let result = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Hands memory that this thread has freed back to the system. Takes as long as there is memory to hand back.
+pub fn return_freed_memory() {
+    // SAFETY: it concerns the calling thread's heap, which is valid as long as the thread runs, and only memory
+    // that nobody holds.
+    unsafe { libmimalloc_sys::mi_collect(true) };
+}

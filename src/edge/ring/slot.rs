@@ -1,0 +1,138 @@
+//! What the ring keeps for one connection.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::task::{Context, Waker};
+
+/// Received bytes that nobody has read.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// They lie in a receive buffer: its number, and how many.
+    Buffer(u16, usize),
+    /// They were moved, because buffers were scarce.
+    Copied(Vec<u8>),
+}
+
+/// Unread pieces in order. The usual one lies in the slot itself, so that an idle connection that has
+/// received something holds no memory for having done so.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    first: Option<Piece>,
+    rest: VecDeque<Piece>,
+}
+
+impl Queue {
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(super) fn push(&mut self, piece: Piece) {
+        if self.first.is_none() {
+            self.first = Some(piece);
+        } else {
+            self.rest.push_back(piece);
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Piece> {
+        let next = self.rest.pop_front();
+        if next.is_none() {
+            self.rest = VecDeque::new();
+        }
+        std::mem::replace(&mut self.first, next)
+    }
+}
+
+/// Where the connection's receive operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Receiving {
+    /// In the kernel.
+    Armed,
+    /// In the kernel, and asked to end.
+    Cancelling,
+    /// Nowhere.
+    Idle,
+}
+
+/// One connection's place.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) socket: Option<OwnedFd>,
+    pub(super) generation: u32,
+    /// Operations in the kernel.
+    pub(super) pending: u32,
+    pub(super) receiving: Receiving,
+    /// Nothing more will be received.
+    pub(super) ended: bool,
+    /// The connection is lost.
+    pub(super) failed: bool,
+    /// Its task has let go of it: close when nothing is pending.
+    pub(super) abandoned: bool,
+    /// A send is in the kernel, and `outgoing` must not be touched.
+    pub(super) sending: bool,
+    pub(super) sent: usize,
+    pub(super) outgoing: Vec<u8>,
+    pub(super) queue: Queue,
+    /// Its task waits for input, and will take at once what comes.
+    pub(super) eager: bool,
+    waker: Option<Waker>,
+}
+
+impl Slot {
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket: Some(socket),
+            generation: 0,
+            pending: 0,
+            receiving: Receiving::Idle,
+            ended: false,
+            failed: false,
+            abandoned: false,
+            sending: false,
+            sent: 0,
+            outgoing: Vec::new(),
+            queue: Queue::default(),
+            eager: false,
+            waker: None,
+        }
+    }
+
+    /// Puts a new connection into a free slot.
+    pub(super) fn open(&mut self, socket: OwnedFd) {
+        debug_assert!(self.socket.is_none() && self.pending == 0);
+        let generation = self.generation;
+        *self = Self::new(socket);
+        self.generation = generation;
+    }
+
+    /// The connection is closed and nothing is under way: from here on its completions would be somebody else's.
+    pub(super) fn vacate(&mut self) {
+        self.generation = (self.generation + 1) % super::tag::GENERATIONS;
+        self.abandoned = false;
+    }
+
+    /// Whoever polls now is woken when something changes.
+    pub(super) fn wait(&mut self, context: &Context<'_>) {
+        if !self
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(context.waker()))
+        {
+            self.waker = Some(context.waker().clone());
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(super) fn forget_waker(&mut self) {
+        self.waker = None;
+    }
+}

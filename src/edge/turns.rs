@@ -1,0 +1,356 @@
+//! The loop of one core.
+//!
+//! It parks in the core's own ring and nowhere else. Whatever can wake the core comes through the ring: bytes,
+//! new connections, and the bell of the inbox. One batch of completions wakes many tasks; then the loop yields,
+//! they run, and what they asked of the kernel goes out with the next turn.
+
+use super::core::{Arrival, Core};
+use super::driver;
+use super::inbox::{Notice, Request};
+use super::questions::Answer;
+use super::ring::{Turn, process};
+use crate::clock::Instant;
+use crate::metrics::{Ended, Gone, Label as _, Listener, Refused};
+use crate::policy::admission::Refusal;
+use crate::smtp::Reply;
+use crate::smtp::reply::Speaker;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The longest sleep of an idle core.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// Requests that are taken from the inbox in one turn.
+const REQUESTS_PER_TURN: usize = 1024;
+
+/// Expiry steps in one turn. More is due? Then the next turn does not sleep.
+const EXPIRIES_PER_TURN: usize = 2048;
+
+/// Alarms that ring in one turn.
+const ALARMS_PER_TURN: usize = 1024;
+
+/// Freed copies of messages after which the allocator is asked to hand their memory back, and how often at most. It
+/// keeps what was freed for later use, which is right for a busy core and wrong after a burst.
+const RETURN_AFTER: u64 = 1000;
+const RETURN_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long accepting rests when descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves on these listeners until told to halt.
+///
+/// # Errors
+/// When the ring fails.
+pub async fn serve(core: Rc<Core>, listeners: Vec<(Listener, OwnedFd)>) -> io::Result<()> {
+    let kinds = listeners
+        .into_iter()
+        .map(|(kind, socket)| {
+            core.ring.listen(socket);
+            kind
+        })
+        .collect();
+    core.ring.attach_bell(core.cores.inbox(core.id).bell());
+    let mut turns = Turns {
+        core,
+        kinds,
+        paused: Vec::new(),
+        freed: 0,
+        returned_at: Instant::ZERO,
+    };
+    turns.run().await
+}
+
+struct Turns {
+    core: Rc<Core>,
+    /// What each of the ring's listeners is for.
+    kinds: Vec<Listener>,
+    /// Listeners that rest, and until when.
+    paused: Vec<(u32, Instant)>,
+    /// Copies of messages freed since memory was handed back.
+    freed: u64,
+    returned_at: Instant,
+}
+
+impl Turns {
+    /// Serves until told to halt.
+    async fn run(&mut self) -> io::Result<()> {
+        let core = Rc::clone(&self.core);
+        let inbox = core.cores.inbox(core.id);
+        let mut turn = Turn::default();
+        let mut busy = true;
+        while !core.halted.get() {
+            inbox.listen();
+            let may_sleep = !busy && inbox.is_empty() && !core.restless.take();
+            let patience = if may_sleep {
+                self.patience()
+            } else {
+                Duration::ZERO
+            };
+            core.ring.turn(patience, &mut turn)?;
+            inbox.hush();
+            let began = core.clock.now();
+            core.now.set(began);
+            busy = self.take(&mut turn);
+            // Whoever was woken runs now.
+            glommio::executor().yield_task_queue_now().await;
+            let metrics = core.metrics();
+            metrics.loop_turns.increment();
+            metrics
+                .loop_busy
+                .observe_duration(core.clock.now().since(began));
+        }
+        Ok(())
+    }
+
+    /// What one turn brought; says whether more is waiting to be done.
+    fn take(&mut self, turn: &mut Turn) -> bool {
+        for (listener, socket) in turn.accepted.drain(..) {
+            self.arrive(self.kinds[listener as usize], socket);
+        }
+        let now = self.core.now();
+        for (listener, _error) in turn.accept_failed.drain(..) {
+            self.core.metrics().smtp_accept_errors.increment();
+            self.paused.push((listener, now.plus(ACCEPT_PAUSE)));
+        }
+        self.paused.retain(|(listener, until)| {
+            let rests = *until > now;
+            if !rests {
+                self.core.ring.accept_again(*listener);
+            }
+            rests
+        });
+        let requests = self.take_requests();
+        let expiry = self.core.shard.borrow_mut().expire(now, EXPIRIES_PER_TURN);
+        self.core
+            .alarms
+            .ring(now, ALARMS_PER_TURN, |(index, generation)| {
+                self.core.ring.wake(index, generation);
+            });
+        self.count_store();
+        let busy = expiry.more || requests == REQUESTS_PER_TURN;
+        if !busy {
+            self.return_memory();
+        }
+        busy
+    }
+
+    fn return_memory(&mut self) {
+        let now = self.core.now();
+        if self.freed < RETURN_AFTER || now.since(self.returned_at) < RETURN_PAUSE {
+            return;
+        }
+        process::return_freed_memory();
+        (self.freed, self.returned_at) = (0, now);
+    }
+
+    /// How long the core may sleep.
+    fn patience(&self) -> Duration {
+        let now = self.core.clock.now();
+        let next = [
+            self.core.alarms.next(),
+            self.core.shard.borrow().next_expiry(),
+            self.paused.iter().map(|(_, until)| *until).min(),
+        ];
+        next.into_iter()
+            .flatten()
+            .map(|instant| instant.since(now))
+            .min()
+            .map_or(SLEEP_MAX, |wait| wait.min(SLEEP_MAX))
+    }
+
+    fn arrive(&self, listener: Listener, socket: OwnedFd) {
+        let Ok(Some(address)) = peer(&socket) else {
+            return;
+        };
+        let client = address.ip().to_canonical();
+        match self.core.admit(client) {
+            Ok(counted) => {
+                let metrics = self.core.metrics();
+                metrics.smtp_connections_total.of(listener).increment();
+                metrics.smtp_connections.increment();
+                let connection = self.core.ring.adopt(socket);
+                let arrival = Arrival {
+                    listener,
+                    client,
+                    counted,
+                };
+                let core = Rc::clone(&self.core);
+                glommio::spawn_local(async move {
+                    let ended = driver::guarded(&core, connection, arrival).await;
+                    let metrics = core.metrics();
+                    metrics.smtp_connections.decrement();
+                    metrics.smtp_sessions_ended.of(ended).increment();
+                    if core.live().log_client_addresses {
+                        tracing::info!(%client, how = Ended::VALUES[ended.index()], "a session ended");
+                    }
+                })
+                .detach();
+            }
+            Err(refusal) => {
+                if self.core.live().log_client_addresses {
+                    tracing::info!(%client, ?refusal, "a connection was turned away");
+                }
+                self.turn_away(listener, &socket, refusal);
+            }
+        }
+    }
+
+    /// One line, and good-bye: no task, no buffer.
+    fn turn_away(&self, listener: Listener, socket: &OwnedFd, refusal: Refusal) {
+        let (label, reply) = match refusal {
+            Refusal::ClientConnections => (Refused::ClientConnections, Reply::TooManyConnections),
+            Refusal::Connections => (Refused::Connections, Reply::TooBusy),
+            Refusal::Memory => (Refused::Memory, Reply::TooBusy),
+            Refusal::Rate => (Refused::Rate, Reply::TooBusy),
+            Refusal::Shutdown => (Refused::Shutdown, Reply::ShuttingDown),
+        };
+        self.core
+            .metrics()
+            .smtp_connections_refused
+            .of(label)
+            .increment();
+        if listener == Listener::Smtp {
+            let live = self.core.live();
+            let speaker = Speaker {
+                hostname: &live.hostname,
+                message_bytes_max: live.limits.message_bytes_max.0,
+            };
+            let mut line = Vec::new();
+            reply.write(speaker, &mut line);
+            let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
+            // The line is a courtesy: a client that cannot take it at once does without.
+            let _ = rustix::net::send(socket, &line, flags);
+        }
+    }
+
+    fn take_requests(&self) -> usize {
+        let inbox = self.core.cores.inbox(self.core.id);
+        let mut taken = 0;
+        while taken < REQUESTS_PER_TURN {
+            let Some(request) = inbox.take() else { break };
+            taken += 1;
+            self.serve(request);
+        }
+        self.core.metrics().inbox_requests.add(taken as u64);
+        taken
+    }
+
+    fn serve(&self, request: Request) {
+        let now = self.core.now.get();
+        match request {
+            Request::Lease {
+                from,
+                ticket,
+                mailbox,
+                existence,
+                declared_bytes,
+            } => {
+                let answer =
+                    self.core
+                        .shard
+                        .borrow_mut()
+                        .lease(&mailbox, existence, declared_bytes, now);
+                let leased = Request::Leased {
+                    owner: self.core.id,
+                    ticket,
+                    answer,
+                };
+                self.core.cores.inbox(from).settle(leased);
+            }
+            Request::Leased {
+                owner,
+                ticket,
+                answer,
+            } => {
+                if let Err(Answer::Leased(Ok(lease))) =
+                    self.core.questions.answer(ticket, Answer::Leased(answer))
+                {
+                    // Who asked is gone: the place must not stay taken.
+                    self.core.give_back(owner, lease);
+                }
+            }
+            Request::Deliver {
+                from,
+                ticket,
+                leases,
+                message,
+            } => {
+                let kept_until = self.core.deliver(leases, &message);
+                self.core
+                    .cores
+                    .inbox(from)
+                    .settle(Request::Delivered { ticket, kept_until });
+            }
+            Request::Delivered { ticket, kept_until } => {
+                if self
+                    .core
+                    .questions
+                    .answer(ticket, Answer::Delivered(kept_until))
+                    .is_err()
+                {
+                    self.core.metrics().messages_unconfirmed.increment();
+                }
+            }
+            Request::Release(lease) => self.core.shard.borrow_mut().release(lease, now),
+            Request::Call(work) => work(&mut self.core.shard.borrow_mut(), now),
+            Request::Notice(notice) => self.obey(notice),
+        }
+    }
+
+    fn obey(&self, notice: Notice) {
+        match notice {
+            Notice::Reload(live) => {
+                self.core.shard.borrow_mut().set_budget(live.budget.clone());
+                self.core.handshakes.set_limit(live.tls.handshakes_max);
+                self.core.live.replace(Rc::new(live.own()));
+            }
+            Notice::Drain => {
+                self.core.draining.set(true);
+                self.core.ring.close_listeners();
+                self.core.ring.wake_all();
+            }
+            Notice::Halt => self.core.halted.set(true),
+        }
+    }
+
+    /// What the shard did since the last turn, for the metrics.
+    fn count_store(&mut self) {
+        let mut shard = self.core.shard.borrow_mut();
+        let tally = shard.take_tally();
+        self.freed += tally.messages_expired + tally.messages_deleted + tally.messages_evicted;
+        let metrics = self.core.metrics();
+        metrics.store_mailboxes.set(shard.mailboxes() as u64);
+        metrics.store_messages.set(shard.messages() as u64);
+        metrics.store_delivered.add(tally.messages_delivered);
+        metrics
+            .store_gone
+            .of(Gone::Deleted)
+            .add(tally.messages_deleted);
+        metrics
+            .store_gone
+            .of(Gone::Evicted)
+            .add(tally.messages_evicted);
+        metrics
+            .store_gone
+            .of(Gone::Expired)
+            .add(tally.messages_expired);
+        metrics.store_mailboxes_expired.add(tally.mailboxes_expired);
+        metrics.store_watchers_dropped.add(tally.watchers_dropped);
+        if tally.messages_expired + tally.mailboxes_expired > 0 {
+            metrics
+                .store_expiry_lag
+                .observe_duration(tally.expiry_lag_max);
+        }
+        let exhausted = self.core.ring.exhausted() - metrics.buffers_exhausted.value();
+        metrics.buffers_exhausted.add(exhausted);
+    }
+}
+
+/// The address at the other end.
+fn peer(socket: &OwnedFd) -> io::Result<Option<SocketAddr>> {
+    let address = rustix::net::getpeername(socket)?;
+    Ok(address.and_then(|address| SocketAddr::try_from(address).ok()))
+}

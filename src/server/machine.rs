@@ -1,0 +1,135 @@
+//! What the machine gives: CPUs, memory, descriptors.
+
+use crate::store::Budget;
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
+
+/// The CPUs that this process may use, as its cgroup and its affinity leave them.
+pub(super) fn cpus() -> Vec<usize> {
+    let allowed = rustix::thread::sched_getaffinity(None).map(|set| {
+        (0..rustix::thread::CpuSet::MAX_CPU)
+            .filter(|cpu| set.is_set(*cpu))
+            .collect::<Vec<_>>()
+    });
+    match allowed {
+        Ok(mut cpus) if !cpus.is_empty() => {
+            cpus.truncate(cpu_quota().unwrap_or(usize::MAX));
+            cpus
+        }
+        _ => vec![0],
+    }
+}
+
+/// Raises the limit on open files as far as it goes, sees to it that mail is never written to a core dump, and keeps memory
+/// in small pages: mail comes and goes in small pieces, and clearing two megabytes for the first of them costs more than it
+/// saves (docs/performance.md).
+pub(super) fn prepare() {
+    let files = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: files.maximum,
+        maximum: files.maximum,
+    };
+    if let Err(why) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the limit on open files stays as it is: {why}");
+    }
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let undumpable = setrlimit(Resource::Core, none)
+        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    if let Err(why) = crate::edge::ring::process::small_pages_only() {
+        tracing::debug!("huge pages stay as they are: {why}");
+    }
+    if let Err(why) = undumpable {
+        tracing::warn!("a crash might write mail to a core dump: {why}");
+    }
+}
+
+/// Open files that one descriptor table may hold.
+pub(super) fn files_max() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
+/// The budget for mail in bytes: what the operator set, else half of what there is.
+pub(super) fn memory_budget(budget: &Budget) -> u64 {
+    match budget.memory.0 {
+        0 => machine_memory() / 2,
+        bytes => bytes,
+    }
+}
+
+/// The memory of the machine, or of the tightest cgroup around this process if that is less.
+fn machine_memory() -> u64 {
+    let machine = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| total_of(&text))
+        .unwrap_or(1 << 30);
+    cgroup_values("memory.max")
+        .iter()
+        .filter_map(|text| text.trim().parse().ok())
+        .fold(machine, u64::min)
+}
+
+/// CPUs' worth of time that the tightest cgroup around this process leaves it, rounded up; `None` when there is no quota.
+fn cpu_quota() -> Option<usize> {
+    cgroup_values("cpu.max")
+        .iter()
+        .filter_map(|text| quota_of(text))
+        .min()
+}
+
+/// `"<quota> <period>"` in microseconds, or `"max <period>"`.
+fn quota_of(text: &str) -> Option<usize> {
+    let (quota, period) = text.trim().split_once(' ')?;
+    let (quota, period): (usize, usize) = (quota.parse().ok()?, period.parse().ok()?);
+    (period > 0).then(|| quota.div_ceil(period).max(1))
+}
+
+/// What a file says in the cgroup of this process and in all those around it (cgroup v2).
+fn cgroup_values(file: &str) -> Vec<String> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let path = own
+        .lines()
+        .find_map(|line| line.strip_prefix("0::/"))
+        .unwrap_or("");
+    std::path::Path::new(path)
+        .ancestors()
+        .filter_map(|group| {
+            let folder = std::path::Path::new("/sys/fs/cgroup").join(group);
+            std::fs::read_to_string(folder.join(file)).ok()
+        })
+        .collect()
+}
+
+fn total_of(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_is_read() {
+        assert_eq!(
+            total_of("MemTotal:       24680 kB\nMemFree: 1 kB\n"),
+            Some(24680 << 10)
+        );
+        assert_eq!(total_of("nothing"), None);
+        assert!(!cpus().is_empty());
+        assert_eq!(
+            [
+                quota_of("150000 100000\n"),
+                quota_of("max 100000"),
+                quota_of("5 100000")
+            ],
+            [Some(2), None, Some(1)]
+        );
+    }
+}

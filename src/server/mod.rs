@@ -1,0 +1,337 @@
+//! Starts and stops both planes.
+//!
+//! The order matters where descriptor tables are concerned: everything by which one thread wakes another (the runtime,
+//! the signal handler's pipe, the inboxes' bells, the executors) is made while there is one table. Then each core leaves for a
+//! table of its own, and only then are sockets made, each in the table of the thread that uses it.
+
+mod banner;
+mod load;
+mod log;
+mod machine;
+mod planes;
+
+pub use load::{LoadError, load};
+
+use crate::clock::Instant;
+use crate::config::Config;
+use crate::control::{self, Facts, Listeners, Phase, Settings, TokenKey};
+use crate::edge::inbox::Notice;
+use crate::edge::live::{Live, LiveError};
+use crate::edge::{Clock, Cores, probe, socket};
+use crate::mail::Ledger;
+use crate::metrics::process::{Certificate, ProcessMetrics};
+use crate::store::HashKey;
+use arc_swap::ArcSwap;
+use planes::Edge;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// How often the sessions that are left are counted while the process stops.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// Why the server could not start or had to stop.
+#[derive(Debug)]
+pub enum ServeError {
+    /// io_uring cannot be used.
+    Probe(probe::Unusable),
+    /// A certificate or TLS cannot be used.
+    Live(LiveError),
+    /// An address cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// Something that the system should give was refused.
+    System(&'static str, io::Error),
+    /// A core failed while serving.
+    Core(String),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("error: ")?;
+        match self {
+            Self::Probe(why) => why.fmt(f),
+            Self::Live(why) => why.fmt(f),
+            Self::Listen(address, why) if why.kind() == io::ErrorKind::AddrInUse => write!(
+                f,
+                "cannot listen on {address}: somebody else listens there\n  fix: stop it, or choose another port under [listen]"
+            ),
+            Self::Listen(address, why) if why.kind() == io::ErrorKind::PermissionDenied => write!(
+                f,
+                "cannot listen on {address}: {why}\n  why: ports below 1024 need a privilege\n  fix: AmbientCapabilities=CAP_NET_BIND_SERVICE in the service's unit, or another port under [listen]"
+            ),
+            Self::Listen(address, why) => write!(f, "cannot listen on {address}: {why}"),
+            Self::System(what, why) => write!(f, "cannot {what}: {why}"),
+            Self::Core(why) => write!(f, "a core failed: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// Serves until it is told to stop. `path` is where `config` came from, for SIGHUP.
+///
+/// # Errors
+/// When it cannot start, or a core fails.
+pub fn run(config: Config, path: Option<PathBuf>) -> Result<(), ServeError> {
+    let clock = Clock::start();
+    let began = clock.now();
+    log::start(&config.server);
+    probe::io_uring().map_err(ServeError::Probe)?;
+    machine::prepare();
+    let live =
+        Arc::new(Live::new(&config, None, clock.wall().year(began)).map_err(ServeError::Live)?);
+    let memory = machine::memory_budget(&config.store);
+    let cpus = machine::cpus();
+    let count = match config.server.cores {
+        0 => cpus.len(),
+        cores => cores as usize,
+    };
+    let cores = Cores::new(
+        count,
+        config.server.inbox_max as usize,
+        random_key(),
+        Ledger::new(memory),
+        clock,
+    )
+    .map_err(|why| ServeError::System("make the cores' inboxes", why))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| ServeError::System("start the control plane", why))?;
+    let signals = runtime
+        .block_on(async { Signals::new() })
+        .map_err(|why| ServeError::System("listen to signals", why))?;
+    let edge = Edge::start(&config, &cores, &live, &cpus, clock)?;
+    let listeners = Listeners {
+        public: listen(&config.listen.http)?,
+        operator: listen(&config.listen.operator)?,
+    };
+    let server = Server::new(config, path, cores, live);
+    banner::show(&server, &edge, &listeners, clock.now().since(began));
+    runtime.block_on(server.serve(edge, listeners, signals))
+}
+
+/// A secret that nobody ever sees.
+pub(crate) fn random_key() -> HashKey {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).unwrap_or_else(|_| {
+        unreachable!("the generator is seeded or the process would have aborted")
+    });
+    let (left, right) = bytes.split_at(8);
+    let half = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte))
+    };
+    HashKey(half(left), half(right))
+}
+
+fn listen(addresses: &[SocketAddr]) -> Result<Vec<std::net::TcpListener>, ServeError> {
+    const HTTP_BACKLOG: u32 = 1024;
+    addresses
+        .iter()
+        .map(|address| {
+            socket::listen_alone(*address, HTTP_BACKLOG)
+                .map_err(|why| ServeError::Listen(*address, why))
+        })
+        .collect()
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// The running process.
+struct Server {
+    config: Config,
+    path: Option<PathBuf>,
+    cores: Cores,
+    live: Arc<Live>,
+    settings: Arc<ArcSwap<Settings>>,
+    metrics: Arc<ProcessMetrics>,
+}
+
+impl Server {
+    fn new(config: Config, path: Option<PathBuf>, cores: Cores, live: Arc<Live>) -> Self {
+        let server = Self {
+            settings: Arc::new(ArcSwap::from_pointee(settings(&config))),
+            metrics: Arc::new(ProcessMetrics::default()),
+            config,
+            path,
+            cores,
+            live,
+        };
+        let now = server.unix_secs(server.cores.now());
+        server.metrics.start_time.set(now);
+        server.note_reload(true);
+        server
+    }
+
+    fn unix_secs(&self, instant: Instant) -> u64 {
+        u64::try_from(self.cores.wall().unix_micros(instant) / 1_000_000).unwrap_or(0)
+    }
+
+    async fn serve(
+        mut self,
+        mut edge: Edge,
+        listeners: Listeners,
+        mut signals: Signals,
+    ) -> Result<(), ServeError> {
+        let (phase, phases) = watch::channel(Phase::Ready);
+        let facts = Facts {
+            cores: self.cores.clone(),
+            settings: Arc::clone(&self.settings),
+            tokens: TokenKey::draw(),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let control = tokio::spawn(control::serve(facts, listeners, phases));
+        loop {
+            tokio::select! {
+                _ = signals.interrupt.recv() => break,
+                _ = signals.terminate.recv() => break,
+                _ = signals.hang_up.recv() => self.reload(),
+                failed = edge.failed() => return Err(ServeError::Core(failed)),
+            }
+        }
+        tracing::info!("stopping: listeners close, transactions under way may finish");
+        phase.send_replace(Phase::Draining);
+        self.cores.tell_all(&Notice::Drain);
+        tokio::select! {
+            () = self.sessions_end() => tracing::info!("all sessions have ended"),
+            () = sleep(self.config.server.shutdown_grace.0) => {
+                tracing::warn!(sessions = self.sessions(), "the grace time is over: the remaining sessions are cut off");
+            }
+            () = signals.stop() => {
+                tracing::warn!("told twice: stopping at once");
+                control.abort();
+            }
+        }
+        phase.send_replace(Phase::Stopped);
+        // The control plane's last answers need the cores, so these go last.
+        let _ = control.await;
+        self.cores.tell_all(&Notice::Halt);
+        edge.join();
+        Ok(())
+    }
+
+    fn sessions(&self) -> u64 {
+        self.cores
+            .metrics()
+            .iter()
+            .map(|core| core.smtp_connections.value())
+            .sum()
+    }
+
+    async fn sessions_end(&self) {
+        while self.sessions() > 0 {
+            sleep(DRAIN_LOOK).await;
+        }
+    }
+
+    /// Reads the settings anew. A mistake in them changes nothing.
+    fn reload(&mut self) {
+        let result = load(self.path.as_deref())
+            .map_err(|why| why.to_string())
+            .and_then(|effective| {
+                let waiting = self.config.needs_restart(&effective.config);
+                let config = self.what_may_change(effective.config);
+                let live = Live::new(
+                    &config,
+                    Some(&self.live),
+                    self.cores.wall().year(self.cores.now()),
+                )
+                .map_err(|why| why.to_string())?;
+                Ok((config, waiting, Arc::new(live)))
+            });
+        match result {
+            Ok((config, waiting, live)) => {
+                self.cores
+                    .ledger()
+                    .set_limit(machine::memory_budget(&config.store));
+                self.settings.store(Arc::new(settings(&config)));
+                self.cores.tell_all(&Notice::Reload(Arc::clone(&live)));
+                self.live = live;
+                self.config = config;
+                self.note_reload(true);
+                if waiting.is_empty() {
+                    tracing::info!("settings and certificates reloaded");
+                } else {
+                    tracing::warn!(
+                        needs_restart = waiting.join(", "),
+                        "settings reloaded; some take effect only after a restart"
+                    );
+                }
+            }
+            Err(why) => {
+                self.note_reload(false);
+                tracing::error!(
+                    "the settings were not reloaded, the former ones stay in force:\n{why}"
+                );
+            }
+        }
+    }
+
+    /// New settings, with the values in force for those that need a restart.
+    fn what_may_change(&self, new: Config) -> Config {
+        let http = crate::config::Http {
+            rate_clients_max: self.config.http.rate_clients_max,
+            ..new.http
+        };
+        Config {
+            server: self.config.server.clone(),
+            listen: self.config.listen.clone(),
+            http,
+            ..new
+        }
+    }
+
+    fn note_reload(&self, succeeded: bool) {
+        self.metrics.config_reloaded.set(u64::from(succeeded));
+        if !succeeded {
+            return;
+        }
+        self.metrics
+            .config_reloaded_at
+            .set(self.unix_secs(self.cores.now()));
+        self.metrics
+            .smtp_connections_limit
+            .set(self.config.admission.connections_max.into());
+        for (place, identity) in Certificate::ALL.into_iter().zip(&self.live.identities) {
+            let expiry = u64::try_from(identity.expires_unix_secs).unwrap_or(0);
+            self.metrics.certificate_expiry.of(place).set(expiry);
+        }
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        http: config.http.clone(),
+        recipients: config.recipients.clone(),
+        budget: config.store.clone(),
+    }
+}

@@ -1,0 +1,233 @@
+//! Starts the cores' threads.
+
+use super::{ServeError, random_key};
+use crate::config::Config;
+use crate::config::sections::DescriptorTables;
+use crate::edge::clients::Clients;
+use crate::edge::core::{Core, Parts};
+use crate::edge::live::Live;
+use crate::edge::ring::{Ring, process};
+use crate::edge::{Clock, CoreId, CoreShard, Cores, socket, turns};
+use crate::metrics::Listener;
+use crate::store::HashKey;
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Registered memory of the runtime's own rings, which mayfly does not use: the least it allows.
+const RUNTIME_MEMORY_BYTES: usize = 64 << 10;
+
+/// Entries of the runtime's own rings, which only wake it.
+const RUNTIME_RING_ENTRIES: usize = 128;
+
+/// How long the runtime lets one queue of tasks run before it looks at its own rings.
+const PREEMPT: Duration = Duration::from_millis(5);
+
+/// The running cores.
+#[derive(Debug)]
+pub(super) struct Edge {
+    threads: Vec<ExecutorJoinHandle<()>>,
+    failures: mpsc::Receiver<String>,
+    /// Where SMTP is listened for, ports filled in.
+    pub(super) smtp: Vec<SocketAddr>,
+    /// Where SMTP over TLS is listened for.
+    pub(super) smtps: Vec<SocketAddr>,
+    /// Whether each core has its own table of descriptors, or why not.
+    pub(super) tables: Result<DescriptorTables, String>,
+}
+
+/// What each core needs to begin. Everything here may cross threads.
+#[derive(Clone)]
+struct Plan {
+    cores: Cores,
+    live: Arc<Live>,
+    clients: Arc<Clients>,
+    clock: Clock,
+    shard_key: HashKey,
+    queue_id_key: HashKey,
+    listeners: Arc<[(Listener, SocketAddr)]>,
+    backlog: u32,
+    buffers: u16,
+    tables: DescriptorTables,
+}
+
+/// What a core says when it has begun, or could not.
+enum Begun {
+    Serving(Result<DescriptorTables, String>),
+    Failed(ServeError),
+}
+
+impl Edge {
+    /// Starts the cores; returns when all of them listen.
+    ///
+    /// # Errors
+    /// The first reason for which one cannot.
+    pub(super) fn start(
+        config: &Config,
+        cores: &Cores,
+        live: &Arc<Live>,
+        cpus: &[usize],
+        clock: Clock,
+    ) -> Result<Self, ServeError> {
+        let smtp = claim(&config.listen.smtp)?;
+        let smtps = claim(&config.listen.smtps)?;
+        let listeners = smtp
+            .iter()
+            .map(|address| (Listener::Smtp, *address))
+            .chain(smtps.iter().map(|address| (Listener::Smtps, *address)))
+            .collect();
+        let plan = Plan {
+            cores: cores.clone(),
+            live: Arc::clone(live),
+            clients: Arc::new(Clients::new(
+                table_size(config.admission.connections_max),
+                random_key(),
+            )),
+            clock,
+            shard_key: random_key(),
+            queue_id_key: random_key(),
+            listeners,
+            backlog: config.listen.backlog,
+            buffers: u16::try_from(config.server.receive_buffers).unwrap_or(1 << 15),
+            tables: config.server.descriptor_tables,
+        };
+        let all_exist = Arc::new(Barrier::new(cores.count()));
+        let (begun, reports) = std::sync::mpsc::channel();
+        let (failing, failures) = mpsc::channel(cores.count());
+        let threads = (0..cores.count())
+            .map(|index| {
+                let (plan, all_exist) = (plan.clone(), Arc::clone(&all_exist));
+                let (begun, failing) = (begun.clone(), failing.clone());
+                executor(cpus[index % cpus.len()], index).spawn(move || async move {
+                    // Nobody leaves the shared table before all executors exist: the descriptors by which they
+                    // are woken must be in every table.
+                    all_exist.wait();
+                    if let Err(why) = begin(CoreId(index), plan, &begun).await {
+                        let _ = failing.try_send(why);
+                    }
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|why| {
+                ServeError::System("start the cores", io::Error::other(why.to_string()))
+            })?;
+        let mut tables = Ok(plan.tables);
+        for _ in 0..cores.count() {
+            match reports.recv() {
+                Ok(Begun::Serving(found)) => tables = tables.and(found),
+                Ok(Begun::Failed(why)) => return Err(why),
+                Err(_) => return Err(ServeError::Core("it ended while starting".to_owned())),
+            }
+        }
+        Ok(Self {
+            threads,
+            failures,
+            smtp,
+            smtps,
+            tables,
+        })
+    }
+
+    /// Waits until a core fails; says why.
+    pub(super) async fn failed(&mut self) -> String {
+        match self.failures.recv().await {
+            Some(why) => why,
+            // Every core ended without a word: it was told to.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for the cores' threads to end.
+    pub(super) fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a core ended by a panic");
+            }
+        }
+    }
+}
+
+/// Finds the ports, and makes sure that nobody else listens there.
+fn claim(addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, ServeError> {
+    addresses
+        .iter()
+        .map(|address| socket::claim(*address).map_err(|why| ServeError::Listen(*address, why)))
+        .collect()
+}
+
+/// Connections for which the table of clients has room. A reload that raises the limit does not make it larger.
+fn table_size(connections_max: u32) -> usize {
+    const UNLIMITED: usize = 1 << 17;
+    match connections_max {
+        0 => UNLIMITED,
+        limit => limit as usize,
+    }
+}
+
+fn executor(cpu: usize, index: usize) -> LocalExecutorBuilder {
+    LocalExecutorBuilder::new(Placement::Fixed(cpu))
+        .name(&format!("mayfly-core-{index}"))
+        .io_memory(RUNTIME_MEMORY_BYTES)
+        .ring_depth(RUNTIME_RING_ENTRIES)
+        .preempt_timer(PREEMPT)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
+}
+
+/// One core's life, on its thread.
+async fn begin(
+    id: CoreId,
+    plan: Plan,
+    begun: &std::sync::mpsc::Sender<Begun>,
+) -> Result<(), String> {
+    let tables = match plan.tables {
+        DescriptorTables::Shared => Ok(DescriptorTables::Shared),
+        DescriptorTables::PerCore => process::own_descriptor_table()
+            .map(|()| DescriptorTables::PerCore)
+            .map_err(|why| why.to_string()),
+    };
+    let made = Ring::new(plan.buffers)
+        .map_err(|why| ServeError::System("make a core's ring", why))
+        .and_then(|ring| Ok((ring, open(&plan)?)));
+    let (ring, listeners) = match made {
+        Ok(made) => made,
+        Err(why) => {
+            // Whoever started us waits for this word.
+            let _ = begun.send(Begun::Failed(why));
+            return Ok(());
+        }
+    };
+    let core = Core::new(Parts {
+        id,
+        shard: CoreShard::new(
+            plan.live.budget.clone(),
+            plan.shard_key,
+            plan.cores.ledger().clone(),
+        ),
+        cores: plan.cores,
+        ring,
+        live: plan.live,
+        clients: plan.clients,
+        clock: plan.clock,
+        queue_id_key: plan.queue_id_key,
+    });
+    let _ = begun.send(Begun::Serving(tables));
+    turns::serve(core, listeners)
+        .await
+        .map_err(|why| why.to_string())
+}
+
+/// This core's share of every listener.
+fn open(plan: &Plan) -> Result<Vec<(Listener, OwnedFd)>, ServeError> {
+    plan.listeners
+        .iter()
+        .map(|(kind, address)| {
+            socket::listen_shared(*address, plan.backlog)
+                .map(|socket| (*kind, socket.into()))
+                .map_err(|why| ServeError::Listen(*address, why))
+        })
+        .collect()
+}
