@@ -12,7 +12,7 @@ mod kept;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kept::{Kept, data};
-use mayfly::clock::Instant;
+use mayfly::clock::{Instant, Stamps, WallClock};
 use mayfly::mail::message::QueueId;
 use mayfly::mail::{BodyWriter, Ledger};
 use mayfly::metrics::CoreMetrics;
@@ -98,7 +98,10 @@ fn converse(profile: &Profile, input: &[u8], ledger: &Ledger, metrics: &CoreMetr
                     Question::Message(complete) => {
                         black_box(complete);
                         Verdict::Message(Ok(Receipt {
-                            kept_until: "2026-11-22T10:00:00Z".to_owned(),
+                            kept_until: Stamps::default().rfc3339(
+                                WallClock::new(Instant::ZERO, 1_795_341_600_000_000),
+                                Instant::ZERO,
+                            ),
                             queue_id: QueueId::from_random(0),
                         }))
                     }

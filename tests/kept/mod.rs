@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use mayfly::clock::{Instant, WallClock};
+use mayfly::clock::{Instant, Stamps, WallClock};
 use mayfly::mail::message::QueueId;
 use mayfly::mail::trace::Trace;
 use mayfly::mail::{BodyWriter, Ledger, Message};
@@ -30,6 +30,7 @@ pub(crate) struct Kept {
     ledger: Ledger,
     metrics: CoreMetrics,
     wall: WallClock,
+    stamps: Stamps,
     now: Instant,
 }
 
@@ -49,6 +50,7 @@ impl Kept {
             ledger: Ledger::new(1 << 30),
             metrics: CoreMetrics::default(),
             wall: WallClock::new(now, 1_795_341_600_000_000),
+            stamps: Stamps::default(),
             now,
         };
         kept.exchange(b"EHLO client.sender.example\r\n");
@@ -86,11 +88,15 @@ impl Kept {
         match question {
             Question::Recipient { recipient, .. } => {
                 Verdict::Recipient(match recipients::decide(&recipient, &self.rules) {
-                    Decision::Mailbox { address, .. } => Ok(black_box(address).as_str().len() as u64),
+                    Decision::Mailbox { address, .. } => {
+                        Ok(black_box(address).as_str().len() as u64)
+                    }
                     Decision::RelayDenied => Err(Reply::RelayDenied),
                 })
             }
-            Question::Begin(beginning) => Verdict::Begin(self.open(&beginning).ok_or(Reply::NoMemory)),
+            Question::Begin(beginning) => {
+                Verdict::Begin(self.open(&beginning).ok_or(Reply::NoMemory))
+            }
             Question::Grow { bytes } => {
                 Verdict::Grow(self.ledger.reserve(bytes).ok_or(Reply::NoMemory))
             }
@@ -104,7 +110,9 @@ impl Kept {
                     tls: false,
                 });
                 Verdict::Message(Ok(Receipt {
-                    kept_until: self.wall.rfc3339(self.now.plus(Duration::from_secs(3600))),
+                    kept_until: self
+                        .stamps
+                        .rfc3339(self.wall, self.now.plus(Duration::from_secs(3600))),
                     queue_id,
                 }))
             }
@@ -120,14 +128,14 @@ impl Kept {
             with: beginning.protocol.into(),
             queue_id: QueueId::from_random(17),
             only_recipient: beginning.only_recipient.as_ref(),
-            received_at: self.now,
-            wall: self.wall,
+            date: &self.stamps.rfc5322(self.wall, self.now),
         }
         .headers();
         let bytes = beginning.bytes + headers.len() as u64;
-        let mut body = BodyWriter::new(self.ledger.reserve(bytes)?);
-        body.write(&headers);
-        Some(body)
+        Some(BodyWriter::beginning_with(
+            headers,
+            self.ledger.reserve(bytes)?,
+        ))
     }
 }
 
