@@ -164,7 +164,9 @@ impl Address {
                 (text.into(), local_len)
             }
         };
-        Arc::make_mut(&mut text).make_ascii_lowercase();
+        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Arc::make_mut(&mut text).make_ascii_lowercase();
+        }
         let local_len = u8::try_from(local_len)
             .unwrap_or_else(|_| unreachable!("a local part has 66 octets at most"));
         Ok(Self { text, local_len })

@@ -193,9 +193,10 @@ impl FoldedText {
             self.bytes.extend_from_slice(part.as_bytes());
         }
         for byte in &mut self.bytes[start..] {
-            if !matches!(*byte, b' '..=b'~') {
-                *byte = b'?';
-            }
+            *byte = match *byte {
+                b' '..=b'~' => *byte,
+                _ => b'?',
+            };
         }
     }
 
