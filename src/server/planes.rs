@@ -106,9 +106,11 @@ impl Edge {
                     // Nobody leaves the shared table before all executors exist: the descriptors by which they
                     // are woken must be in every table.
                     all_exist.wait();
+                    let last_word = LastWord(&failing);
                     if let Err(why) = begin(CoreId(index), plan, &begun).await {
                         let _ = failing.try_send(why);
                     }
+                    drop(last_word);
                 })
             })
             .collect::<Result<Vec<_>, _>>()
@@ -147,6 +149,18 @@ impl Edge {
             if thread.join().is_err() {
                 tracing::error!("a core ended by a panic");
             }
+        }
+    }
+}
+
+/// Says that a core ended by a panic. Nobody else would: its connections and what other cores asked of it would hang, and
+/// the kernel would go on giving it new connections.
+struct LastWord<'a>(&'a mpsc::Sender<String>);
+
+impl Drop for LastWord<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.0.try_send("it ended by a panic".to_owned());
         }
     }
 }
@@ -230,4 +244,28 @@ fn open(plan: &Plan) -> Result<Vec<(Listener, OwnedFd)>, ServeError> {
                 .map_err(|why| ServeError::Listen(*address, why))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word_of(core: impl FnOnce() + Send + 'static) -> Option<String> {
+        let (failing, mut failures) = mpsc::channel(1);
+        let thread = std::thread::spawn(move || {
+            let _last_word = LastWord(&failing);
+            core();
+        });
+        let _ = thread.join();
+        failures.try_recv().ok()
+    }
+
+    #[test]
+    fn a_core_that_panics_is_a_core_that_failed() {
+        assert_eq!(
+            word_of(|| panic!("a fault")).as_deref(),
+            Some("it ended by a panic")
+        );
+        assert_eq!(word_of(|| ()), None);
+    }
 }
