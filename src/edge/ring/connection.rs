@@ -65,6 +65,16 @@ impl Connection {
         }))
     }
 
+    /// Whoever polls now is woken when something comes, which stays unread, or when [`Ring::wake`] is called.
+    pub fn attend(&self, context: &Context<'_>) {
+        self.ring.inner.borrow_mut().slots[self.index as usize].wait(context);
+    }
+
+    /// Whether the bytes given last are still on their way.
+    pub fn is_sending(&self) -> bool {
+        self.ring.inner.borrow().slots[self.index as usize].sending
+    }
+
     /// Whether the bytes given last have been sent. Only then may more be given.
     pub fn poll_sent(&self, context: &Context<'_>) -> Poll<Result<(), Lost>> {
         let mut inner = self.ring.inner.borrow_mut();

@@ -179,6 +179,12 @@ impl Ring {
         inner.slots.len() - inner.free.len()
     }
 
+    /// Receive buffers that nobody holds.
+    #[cfg(test)]
+    pub(in crate::edge) fn buffers_left(&self) -> u16 {
+        self.inner.borrow().pool.left()
+    }
+
     /// How often the pool of receive buffers has run dry.
     pub fn exhausted(&self) -> u64 {
         self.exhausted.get()
