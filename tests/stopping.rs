@@ -86,7 +86,8 @@ fn told_to_stop_it_lets_transactions_finish_and_ends_everything_else() {
 
 #[test]
 fn told_twice_it_stops_at_once() {
-    let mut gateway = Gateway::start("");
+    // Longer than this test waits.
+    let mut gateway = Gateway::start("[server]\nshutdown_grace = \"10m\"\n");
     let (address, _) = gateway.create("never");
     let mut sending = Client::connect(gateway.smtp);
     sending.greet().begin(&[&address]);
