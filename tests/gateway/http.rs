@@ -4,6 +4,7 @@ use super::PATIENCE;
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 /// An HTTP answer.
 #[derive(Debug)]
@@ -153,7 +154,10 @@ impl Iterator for Events {
 
     /// The next event; `None` when the stream has ended.
     fn next(&mut self) -> Option<Event> {
+        let began = Instant::now();
         loop {
+            // Signs of life alone are not what a test waits for.
+            assert!(began.elapsed() < PATIENCE, "no event in time");
             while let Some((block, rest)) = self.text.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
                 self.text = rest;

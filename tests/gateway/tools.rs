@@ -6,12 +6,14 @@ use std::io::Write as _;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-/// A program of the tests. Postfix's tools live where only root looks by default.
+/// A program of the tests, which ends in time. Postfix's tools live where only root looks by default.
 pub fn program(name: &str) -> Command {
     let mut path = std::env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/sbin:/sbin");
-    let mut command = Command::new(name);
-    command.env("PATH", path);
+    let mut command = Command::new("timeout");
+    command
+        .env("PATH", path)
+        .args(["--kill-after=5", "120", name]);
     command
 }
 
