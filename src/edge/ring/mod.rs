@@ -424,7 +424,7 @@ impl Inner {
         match tag.operation {
             Operation::Receive => self.received(tag.index, result, flags),
             Operation::Send => self.sent(tag.index, result),
-            Operation::Close | Operation::Cancel | Operation::Shutdown => slot.pending -= 1,
+            Operation::Close | Operation::Cancel => slot.pending -= 1,
             Operation::Accept | Operation::Bell => {}
         }
         self.settle(tag.index);
