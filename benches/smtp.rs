@@ -7,8 +7,12 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs)] // The macros of criterion make public items.
 
+#[path = "../tests/kept/mod.rs"]
+mod kept;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use mayfly::clock::Instant;
+use kept::{Kept, data};
+use mayfly::clock::{Instant, Stamps, WallClock};
 use mayfly::mail::message::QueueId;
 use mayfly::mail::{BodyWriter, Ledger};
 use mayfly::metrics::CoreMetrics;
@@ -22,14 +26,6 @@ use std::sync::Arc;
 
 /// The pieces in which data comes from a ring of receive buffers.
 const CHUNK_BYTES: usize = 16 << 10;
-
-fn data(len: usize) -> Vec<u8> {
-    let line = b"This is a line of a message, of about the length that lines of messages have.\r\n";
-    let mut text = line.repeat(len / line.len() + 1);
-    text.truncate(len - 5);
-    text.extend_from_slice(b"\r\n.\r\n");
-    text
-}
 
 fn line(c: &mut Criterion) {
     let input = b"RCPT TO:<somebody@mx.test>\r\n".repeat(100);
@@ -102,7 +98,10 @@ fn converse(profile: &Profile, input: &[u8], ledger: &Ledger, metrics: &CoreMetr
                     Question::Message(complete) => {
                         black_box(complete);
                         Verdict::Message(Ok(Receipt {
-                            kept_until: "2026-11-22T10:00:00Z".to_owned(),
+                            kept_until: Stamps::default().rfc3339(
+                                WallClock::new(Instant::ZERO, 1_795_341_600_000_000),
+                                Instant::ZERO,
+                            ),
                             queue_id: QueueId::from_random(0),
                         }))
                     }
@@ -140,5 +139,18 @@ fn session(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, line, command, data_reader, session);
+/// A message on a kept connection, command by command, with its trace headers, its body and the
+/// dates: what a driver adds to the engine beside sockets and mailboxes.
+fn message(c: &mut Criterion) {
+    let mut group = c.benchmark_group("message");
+    let input = data(4 << 10);
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("4KiB", |b| {
+        let mut kept = Kept::new();
+        b.iter(|| black_box(kept.message(black_box(&input))));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, line, command, data_reader, session, message);
 criterion_main!(benches);

@@ -6,7 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::fmt;
+use std::ops::Deref;
 use std::time::Duration;
 
 /// A point in time: microseconds since an origin that is fixed for the life of the process.
@@ -98,9 +100,91 @@ impl WallClock {
         jiff::fmt::rfc2822::to_string(&zoned).unwrap_or_else(|_| OUT_OF_RANGE.to_owned())
     }
 
+    fn unix_secs(self, instant: Instant) -> i64 {
+        self.unix_micros(instant).div_euclid(1_000_000)
+    }
+
     fn timestamp(self, instant: Instant) -> jiff::Timestamp {
-        jiff::Timestamp::from_second(self.unix_micros(instant).div_euclid(1_000_000))
-            .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+        jiff::Timestamp::from_second(self.unix_secs(instant)).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+    }
+}
+
+/// A date as text, held without an allocation. It reads as the text that it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    bytes: [u8; Self::BYTES_MAX],
+    len: u8,
+}
+
+impl Stamp {
+    /// The longest date that this room writes, `Sun, 22 Nov 2026 10:00:00 +0000`.
+    const BYTES_MAX: usize = 31;
+
+    /// Takes over what fits.
+    fn new(text: &str) -> Self {
+        let mut bytes = [0; Self::BYTES_MAX];
+        let len = text.len().min(Self::BYTES_MAX);
+        debug_assert!(len == text.len() && text.is_ascii(), "no date of this room");
+        bytes[..len].copy_from_slice(&text.as_bytes()[..len]);
+        Self {
+            bytes,
+            len: len as u8,
+        }
+    }
+}
+
+impl Deref for Stamp {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+/// Writes the dates of messages, and remembers the last one of each kind: most are of the same
+/// second as the one before.
+#[derive(Debug, Default)]
+pub struct Stamps {
+    rfc3339: Memo,
+    rfc5322: Memo,
+}
+
+impl Stamps {
+    /// What [`WallClock::rfc3339`] writes.
+    #[must_use]
+    pub fn rfc3339(&self, wall: WallClock, instant: Instant) -> Stamp {
+        self.rfc3339
+            .of(wall.unix_secs(instant), || wall.rfc3339(instant))
+    }
+
+    /// What [`WallClock::rfc5322`] writes.
+    #[must_use]
+    pub fn rfc5322(&self, wall: WallClock, instant: Instant) -> Stamp {
+        self.rfc5322
+            .of(wall.unix_secs(instant), || wall.rfc5322(instant))
+    }
+}
+
+/// The second that was written last, and how.
+#[derive(Debug, Default)]
+struct Memo(Cell<Option<(i64, Stamp)>>);
+
+impl Memo {
+    fn of(&self, second: i64, write: impl FnOnce() -> String) -> Stamp {
+        match self.0.get() {
+            Some((same, stamp)) if same == second => stamp,
+            _ => {
+                let stamp = Stamp::new(&write());
+                self.0.set(Some((second, stamp)));
+                stamp
+            }
+        }
     }
 }
 
@@ -131,6 +215,21 @@ mod tests {
         assert_eq!(wall.rfc5322(now), "Sun, 22 Nov 2026 10:00:00 +0000");
         let later = now.plus(Duration::from_millis(61_500));
         assert_eq!(wall.rfc3339(later), "2026-11-22T10:01:01Z");
+    }
+
+    #[test]
+    fn stamps_are_what_the_clock_writes_whatever_was_written_before() {
+        let stamps = Stamps::default();
+        let wall = WallClock::new(Instant::ZERO, 1_795_341_600_000_000);
+        let earlier = WallClock::new(Instant::ZERO, -1_000_000);
+        for (wall, second) in [(wall, 9), (wall, 9), (wall, 10), (earlier, 10), (wall, 9)] {
+            let at = Instant::from_secs(second).plus(Duration::from_millis(500));
+            assert_eq!(*stamps.rfc3339(wall, at), *wall.rfc3339(at));
+            assert_eq!(*stamps.rfc5322(wall, at), *wall.rfc5322(at));
+        }
+        let far = WallClock::new(Instant::ZERO, i64::MAX);
+        assert_eq!(*stamps.rfc5322(far, Instant::ZERO), *OUT_OF_RANGE);
+        assert_eq!(stamps.rfc3339(far, Instant::ZERO).len(), 20);
     }
 
     #[test]

@@ -224,7 +224,7 @@ impl Stage {
         let mut chunk: &[u8] = &[];
         loop {
             match self.session.next_action() {
-                Action::Send(bytes) => output.extend(bytes),
+                Action::Send(bytes) => output.extend_from_slice(&bytes),
                 Action::Ask(question) => {
                     let verdict = expect(&mut batch, &describe(&question));
                     let verdict = self.verdict(question, &verdict, &batch.body);

@@ -7,7 +7,7 @@ use super::live::Live;
 use super::permits::Permits;
 use super::questions::Questions;
 use super::ring::{Connection, Ring};
-use crate::clock::{Instant, WallClock};
+use crate::clock::{Instant, Stamps, WallClock};
 use crate::mail::message::QueueId;
 use crate::metrics::{CoreMetrics, Listener};
 use crate::policy::admission::{self, Admission, Evidence, Refusal};
@@ -34,6 +34,7 @@ pub struct Core {
     pub(super) clock: super::Clock,
     pub(super) now: Cell<Instant>,
     wall: Cell<(Instant, WallClock)>,
+    stamps: Stamps,
     pub(super) alarms: Rc<Alarms>,
     pub(super) questions: Rc<Questions>,
     pub(super) handshakes: Rc<Permits>,
@@ -127,6 +128,7 @@ impl Core {
             live: RefCell::new(Rc::new(parts.live.own())),
             clients: parts.clients,
             wall: Cell::new((now, parts.clock.wall())),
+            stamps: Stamps::default(),
             clock: parts.clock,
             now: Cell::new(now),
             alarms: Rc::new(Alarms::default()),
@@ -239,6 +241,11 @@ impl Core {
         let wall = self.clock.wall();
         self.wall.set((self.now.get(), wall));
         wall
+    }
+
+    /// Dates as text.
+    pub const fn stamps(&self) -> &Stamps {
+        &self.stamps
     }
 
     /// Which core this is.

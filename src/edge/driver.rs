@@ -101,7 +101,7 @@ impl Driver<'_> {
                 session.shut_down(self.core.metrics());
             }
             match session.next_action() {
-                Action::Send(bytes) => self.send(bytes).await?,
+                Action::Send(bytes) => self.send(bytes.into_owned()).await?,
                 Action::Ask(question) => self.ask(&mut session, question).await,
                 Action::StartTls => self.start_tls(&mut session).await?,
                 Action::Wait { deadline } => self.wait(&mut session, deadline).await?,
@@ -203,7 +203,7 @@ impl Driver<'_> {
             Question::Message(complete) => {
                 self.link.release_buffer();
                 self.unanswered.get_or_insert_with(|| core.exact_now());
-                let receipt = store(core, *complete, self.queue_id, self.link.is_tls()).await;
+                let receipt = store(core, complete, self.queue_id, self.link.is_tls()).await;
                 self.unconfirmed += 1;
                 Verdict::Message(Ok(receipt))
             }
@@ -287,14 +287,12 @@ fn open_body(
         with: beginning.protocol.into(),
         queue_id,
         only_recipient: beginning.only_recipient.as_ref(),
-        received_at: core.now(),
-        wall: core.wall(),
+        date: &core.stamps().rfc5322(core.wall(), core.now()),
     }
     .headers();
     let bytes = beginning.bytes.saturating_add(headers.len() as u64);
-    let mut body = BodyWriter::new(core.cores().ledger().reserve(bytes)?);
-    body.write(&headers);
-    Some(body)
+    let reservation = core.cores().ledger().reserve(bytes)?;
+    Some(BodyWriter::beginning_with(headers, reservation))
 }
 
 /// Stores a message for all its recipients: when this returns every owner has it.
@@ -351,8 +349,8 @@ async fn store(
     count(core, &message.body);
     Receipt {
         kept_until: core
-            .wall()
-            .rfc3339(kept_until.unwrap_or_else(|| core.now())),
+            .stamps()
+            .rfc3339(core.wall(), kept_until.unwrap_or_else(|| core.now())),
         queue_id,
     }
 }

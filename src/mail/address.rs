@@ -17,6 +17,7 @@ use nom::sequence::{delimited, preceded, terminated};
 use nom::{IResult, Parser};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// The longest local part in octets, its quotes not counted (RFC 5321 section 4.5.3.1.1).
 pub const LOCAL_PART_BYTES_MAX: usize = 64;
@@ -32,9 +33,10 @@ const LABEL_BYTES_MAX: usize = 63;
 
 /// A mailbox address in its canonical form: `local@domain`, ASCII, lower case, an unneeded quoting
 /// of the local part removed, no trailing dot on the domain. Equal addresses are equal mailboxes.
+/// Clones share the text.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Address {
-    text: Box<str>,
+    text: Arc<str>,
     local_len: u8,
 }
 
@@ -44,7 +46,7 @@ pub enum ReversePath {
     /// `<>`: a bounce or another message that must not be answered.
     Null,
     /// An address, spelled as the client did (its source route, if any, left out).
-    Address(Box<str>),
+    Address(Arc<str>),
 }
 
 /// Whom `RCPT TO` names.
@@ -147,17 +149,25 @@ impl Address {
     /// The one spelling that stands for all spellings of the same address.
     fn canonical(parts: &Mailbox<'_>) -> Result<Self, AddressError> {
         parts.local.check_length()?;
-        let mut text = String::with_capacity(parts.spelled.len());
-        parts.local.write_canonical(&mut text);
-        let local_len = u8::try_from(text.len())
+        let (mut text, local_len): (Arc<str>, usize) = match (parts.local, parts.host) {
+            // As almost all are: what was spelled, less a dot at the end.
+            (LocalPart::Dotted(local), Host::Domain(domain)) => {
+                let len = local.len() + "@".len() + domain.len();
+                (ascii(&parts.spelled[..len]).into(), local.len())
+            }
+            (local, host) => {
+                let mut text = String::with_capacity(parts.spelled.len());
+                local.write_canonical(&mut text);
+                let local_len = text.len();
+                text.push('@');
+                host.write_canonical(&mut text);
+                (text.into(), local_len)
+            }
+        };
+        Arc::make_mut(&mut text).make_ascii_lowercase();
+        let local_len = u8::try_from(local_len)
             .unwrap_or_else(|_| unreachable!("a local part has 66 octets at most"));
-        text.push('@');
-        parts.host.write_canonical(&mut text);
-        text.make_ascii_lowercase();
-        Ok(Self {
-            text: text.into_boxed_str(),
-            local_len,
-        })
+        Ok(Self { text, local_len })
     }
 }
 
@@ -189,7 +199,7 @@ impl Address {
     pub fn from_parts(local: &str, domain: &str) -> Self {
         let local_len = u8::try_from(local.len()).expect("a local part has 255 bytes at most");
         Self {
-            text: format!("{local}@{domain}").into_boxed_str(),
+            text: format!("{local}@{domain}").into(),
             local_len,
         }
     }

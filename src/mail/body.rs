@@ -1,17 +1,20 @@
 //! The bytes of a message, as an opaque handle.
 //!
-//! A body is written once, piece by piece, and then shared by every mailbox that holds it. It
+//! A body is written once, piece by piece, and then never changed. It
 //! grows by whole segments, never by moving, so no copy of a mail is left behind in freed memory;
 //! the binary's allocator overwrites what is freed (see docs/decisions). Its bytes are paid for by
-//! the [`Reservation`] that it carries: the last handle to go gives them back.
+//! the [`Reservation`] that it carries and that gives them back when the body goes. Mailboxes share
+//! the [`Message`](super::Message) that it belongs to.
+//!
+//! Most messages come in one piece: those take two allocations, one for the trace headers and one
+//! of just the size of the rest.
 
 #![forbid(unsafe_code)]
 
 use super::ledger::Reservation;
 use std::fmt;
-use std::sync::Arc;
 
-/// A segment that is not the first is at least this large.
+/// A segment that is not the first of the content is at least this large.
 const SEGMENT_BYTES_MIN: usize = 4 << 10;
 
 /// Segments grow with the body up to this size.
@@ -20,35 +23,30 @@ const SEGMENT_BYTES_MAX: usize = 256 << 10;
 /// Memory that a finished body may hold beyond its bytes.
 const SLACK_BYTES_MAX: usize = 256;
 
-/// A finished body. Clones share the bytes.
-#[derive(Clone)]
+/// A finished body.
 pub struct Body {
-    content: Arc<Content>,
-}
-
-struct Content {
-    segments: Vec<Vec<u8>>,
+    segments: Segments,
     len: usize,
-    /// Held for its drop: the bytes go back to the ledger with the content.
+    /// Held for its drop: the bytes go back to the ledger with the body.
     _reservation: Reservation,
 }
 
 impl Body {
     /// Its length in bytes.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.content.len
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether it has no bytes at all.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Its bytes, in order, in pieces of no particular size.
     pub fn segments(&self) -> impl Iterator<Item = &[u8]> {
-        self.content.segments.iter().map(Vec::as_slice)
+        self.segments.iter()
     }
 
     /// A copy of its first bytes, `bytes_max` at most.
@@ -70,9 +68,47 @@ impl fmt::Debug for Body {
     }
 }
 
+/// The bytes, in order. The first two have places of their own, so that a list of segments is made
+/// only for messages that need more.
+#[derive(Default)]
+struct Segments {
+    /// What the body began with; never written to.
+    head: Vec<u8>,
+    first: Vec<u8>,
+    more: Vec<Vec<u8>>,
+}
+
+impl Segments {
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        [&self.head, &self.first]
+            .into_iter()
+            .chain(&self.more)
+            .map(Vec::as_slice)
+            .filter(|segment| !segment.is_empty())
+    }
+
+    /// The one that is written to.
+    fn last(&mut self) -> &mut Vec<u8> {
+        self.more.last_mut().unwrap_or(&mut self.first)
+    }
+
+    /// The last segment if it has room, else a new one. The first write gets a segment of just its
+    /// size; the others grow with `len`, the length of the body so far.
+    fn with_room(&mut self, len: usize, wanted: usize) -> &mut Vec<u8> {
+        let wanted = wanted.min(SEGMENT_BYTES_MAX);
+        if self.first.capacity() == 0 {
+            self.first.reserve_exact(wanted);
+        } else if self.last().len() == self.last().capacity() {
+            let size = wanted.max(len.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX));
+            self.more.push(Vec::with_capacity(size));
+        }
+        self.last()
+    }
+}
+
 /// A body that is being written. It never holds more bytes than are reserved for it.
 pub struct BodyWriter {
-    segments: Vec<Vec<u8>>,
+    segments: Segments,
     len: usize,
     reservation: Reservation,
 }
@@ -80,10 +116,20 @@ pub struct BodyWriter {
 impl BodyWriter {
     /// An empty body that may grow to what `reservation` holds.
     #[must_use]
-    pub const fn new(reservation: Reservation) -> Self {
+    pub fn new(reservation: Reservation) -> Self {
+        Self::beginning_with(Vec::new(), reservation)
+    }
+
+    /// A body that begins with `head`, which counts against `reservation`.
+    #[must_use]
+    pub fn beginning_with(head: Vec<u8>, reservation: Reservation) -> Self {
+        debug_assert!(head.len() as u64 <= reservation.bytes(), "paid for first");
         Self {
-            segments: Vec::new(),
-            len: 0,
+            len: head.len(),
+            segments: Segments {
+                head,
+                ..Segments::default()
+            },
             reservation,
         }
     }
@@ -118,7 +164,7 @@ impl BodyWriter {
         let taken = bytes.len().min(self.room());
         let mut rest = &bytes[..taken];
         while !rest.is_empty() {
-            let segment = self.segment_for(rest.len());
+            let segment = self.segments.with_room(self.len, rest.len());
             let fits = rest.len().min(segment.capacity() - segment.len());
             segment.extend_from_slice(&rest[..fits]);
             rest = &rest[fits..];
@@ -130,40 +176,16 @@ impl BodyWriter {
     /// Closes the body; what was reserved but not written goes back.
     #[must_use]
     pub fn finish(mut self) -> Body {
-        if let Some(last) = self.segments.last_mut()
-            && last.capacity() - last.len() > SLACK_BYTES_MAX
-        {
+        let last = self.segments.last();
+        if last.capacity() - last.len() > SLACK_BYTES_MAX {
             last.shrink_to_fit();
         }
         self.reservation.shrink_to(self.len as u64);
         Body {
-            content: Arc::new(Content {
-                segments: self.segments,
-                len: self.len,
-                _reservation: self.reservation,
-            }),
+            segments: self.segments,
+            len: self.len,
+            _reservation: self.reservation,
         }
-    }
-
-    /// The last segment if it has room, else a new one. The first write gets a segment of just its size, and
-    /// so does a long one: most messages come as their trace headers and one piece, and are then held exactly.
-    fn segment_for(&mut self, wanted: usize) -> &mut Vec<u8> {
-        let full = self
-            .segments
-            .last()
-            .is_none_or(|segment| segment.len() == segment.capacity());
-        if full {
-            let least = match self.len {
-                0 => 0,
-                _ if wanted >= SEGMENT_BYTES_MIN && self.segments.len() == 1 => 0,
-                len => len.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
-            };
-            let size = least.max(wanted.min(SEGMENT_BYTES_MAX));
-            self.segments.push(Vec::with_capacity(size));
-        }
-        self.segments
-            .last_mut()
-            .unwrap_or_else(|| unreachable!("a segment was pushed when there was none"))
     }
 }
 
@@ -211,17 +233,26 @@ mod tests {
     }
 
     #[test]
-    fn handles_share_and_the_last_one_pays_back() {
+    fn a_message_that_comes_in_one_piece_is_held_in_two_exactly() {
+        let ledger = Ledger::new(1 << 20);
+        let head = b"Received: here\r\n".to_vec();
+        let mut writer = BodyWriter::beginning_with(head, ledger.reserve(9000).expect("fits"));
+        assert_eq!(writer.write(&[b'x'; 5000]), 5000);
+        let body = writer.finish();
+        let lengths: Vec<usize> = body.segments().map(<[u8]>::len).collect();
+        assert_eq!(lengths, [16, 5000]);
+        assert_eq!(body.segments.first.capacity(), 5000);
+        assert_eq!((body.len(), ledger.used()), (5016, 5016));
+    }
+
+    #[test]
+    fn what_is_dropped_pays_back() {
         let ledger = Ledger::new(100);
         let mut writer = BodyWriter::new(ledger.reserve(10).expect("fits"));
-        writer.write(b"hello");
-        let (first, second) = {
-            let body = writer.finish();
-            (body.clone(), body)
-        };
-        drop(first);
+        assert_eq!((writer.write(b"hello"), ledger.used()), (5, 10));
+        let body = writer.finish();
         assert_eq!(ledger.used(), 5);
-        drop(second);
+        drop(body);
         assert_eq!(ledger.used(), 0);
     }
 }

@@ -7,8 +7,7 @@
 
 use super::address::{Recipient, ReversePath, is_host};
 use super::message::QueueId;
-use crate::clock::{Instant, WallClock};
-use std::fmt;
+use std::fmt::{self, Write};
 use std::net::IpAddr;
 
 /// Lines are broken before they get longer than this, where there is a space to break at
@@ -54,56 +53,67 @@ pub struct Trace<'a> {
     /// The recipient, if there is exactly one; several are not disclosed to one another
     /// (RFC 5321 section 7.2).
     pub only_recipient: Option<&'a Recipient>,
-    /// When it came.
-    pub received_at: Instant,
-    /// What the calendar says.
-    pub wall: WallClock,
+    /// When it came, as RFC 5322 section 3.3 writes it.
+    pub date: &'a str,
 }
 
 impl Trace<'_> {
     /// `Return-Path` and `Received`, each line with its CRLF, ready to stand before the message.
     #[must_use]
     pub fn headers(&self) -> Vec<u8> {
-        let mut text = FoldedText::default();
+        let mut text = FoldedText::with_capacity(self.bytes_estimate());
         text.start("Return-Path:");
         match self.reverse_path {
-            ReversePath::Null => text.word("<>"),
-            ReversePath::Address(address) => text.word(&format!("<{address}>")),
+            ReversePath::Null => text.word(&["<>"]),
+            ReversePath::Address(address) => text.word(&["<", address, ">"]),
         }
         text.end();
 
         text.start("Received:");
-        text.word("from");
-        text.word(if is_host(self.helo.as_bytes()) {
+        text.word(&["from"]);
+        text.word(&[if is_host(self.helo.as_bytes()) {
             self.helo
         } else {
             "unknown"
-        });
-        text.word(&match self.client.to_canonical() {
-            IpAddr::V4(address) => format!("([{address}])"),
-            IpAddr::V6(address) => format!("([IPv6:{address}])"),
-        });
-        text.fold();
-        let with = self.with.as_str();
-        let queue_id = self.queue_id.as_str();
-        for word in ["by", self.hostname, "with", with, "id"] {
-            text.word(word);
+        }]);
+        let client = IpText::of(self.client);
+        match self.client.to_canonical() {
+            IpAddr::V4(_) => text.word(&["([", client.as_str(), "])"]),
+            IpAddr::V6(_) => text.word(&["([IPv6:", client.as_str(), "])"]),
         }
-        let date = self.wall.rfc5322(self.received_at);
+        text.fold();
+        let queue_id = self.queue_id.as_str();
+        for word in ["by", self.hostname, "with", self.with.as_str(), "id"] {
+            text.word(&[word]);
+        }
         if let Some(recipient) = self.only_recipient {
-            text.word(queue_id);
+            text.word(&[queue_id]);
             text.fold();
-            text.word("for");
+            text.word(&["for"]);
             match recipient {
-                Recipient::Postmaster => text.word("<postmaster>;"),
-                Recipient::Address(address) => text.word(&format!("<{}>;", address.as_str())),
+                Recipient::Postmaster => text.word(&["<postmaster>;"]),
+                Recipient::Address(address) => text.word(&["<", address.as_str(), ">;"]),
             }
         } else {
-            text.word(&format!("{queue_id};"));
+            text.word(&[queue_id, ";"]);
         }
-        text.word(&date);
+        text.word(&[self.date]);
         text.end();
         text.bytes
+    }
+
+    /// Enough for all of it, and little more.
+    fn bytes_estimate(&self) -> usize {
+        const FIXED: usize = 190;
+        let reverse_path = match self.reverse_path {
+            ReversePath::Null => 0,
+            ReversePath::Address(address) => address.len(),
+        };
+        let recipient = match self.only_recipient {
+            Some(Recipient::Address(address)) => address.as_str().len(),
+            Some(Recipient::Postmaster) | None => 0,
+        };
+        FIXED + reverse_path + self.helo.len() + self.hostname.len() + recipient
     }
 }
 
@@ -114,31 +124,79 @@ impl fmt::Debug for Trace<'_> {
     }
 }
 
+/// An IP address as text, without an allocation.
+struct IpText {
+    bytes: [u8; Self::BYTES_MAX],
+    len: usize,
+}
+
+impl IpText {
+    /// The longest: eight groups of four digits.
+    const BYTES_MAX: usize = 39;
+
+    /// An IPv4 address in the clothes of an IPv6 one is shown as what it is.
+    fn of(address: IpAddr) -> Self {
+        let mut text = Self {
+            bytes: [0; Self::BYTES_MAX],
+            len: 0,
+        };
+        let written = write!(text, "{}", address.to_canonical());
+        debug_assert!(written.is_ok());
+        text
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+    }
+}
+
+impl Write for IpText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len + text.len();
+        let place = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
+        place.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
 /// Header text that is broken into lines between words.
-#[derive(Default)]
 struct FoldedText {
     bytes: Vec<u8>,
     line_start: usize,
 }
 
 impl FoldedText {
+    fn with_capacity(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            line_start: 0,
+        }
+    }
+
     fn start(&mut self, name: &str) {
         self.line_start = self.bytes.len();
         self.bytes.extend_from_slice(name.as_bytes());
     }
 
-    /// Appends a space and a word, on a new line if this one is full.
-    fn word(&mut self, word: &str) {
+    /// Appends a space and a word, given in parts, on a new line if this one is full.
+    fn word(&mut self, parts: &[&str]) {
         let line_len = self.bytes.len() - self.line_start;
+        let word_len: usize = parts.iter().map(|part| part.len()).sum();
         let is_fresh = line_len == 0;
-        if !is_fresh && line_len + 1 + word.len() > LINE_BYTES_AIM {
+        if !is_fresh && line_len + 1 + word_len > LINE_BYTES_AIM {
             self.fold();
         }
         self.bytes.push(b' ');
-        self.bytes.extend(word.bytes().map(|byte| match byte {
-            b' '..=b'~' => byte,
-            _ => b'?',
-        }));
+        let start = self.bytes.len();
+        for part in parts {
+            self.bytes.extend_from_slice(part.as_bytes());
+        }
+        for byte in &mut self.bytes[start..] {
+            if !matches!(*byte, b' '..=b'~') {
+                *byte = b'?';
+            }
+        }
     }
 
     /// Begins a new line of the same header: the next word's space makes it a continuation.
@@ -167,8 +225,7 @@ mod tests {
             with: With::Esmtps,
             queue_id: QueueId::from_random(0),
             only_recipient: only,
-            received_at: Instant::ZERO,
-            wall: WallClock::new(Instant::ZERO, 1_795_341_600_000_000),
+            date: "Sun, 22 Nov 2026 10:00:00 +0000",
         };
         String::from_utf8(trace.headers()).expect("headers are ASCII")
     }

@@ -116,7 +116,7 @@ impl DataReader {
         if window.is_empty() {
             return Piece::Full;
         }
-        let mut place = 0;
+        let mut place = plain_len(window);
         self.at = loop {
             let Some(found) = memchr3(b'\r', b'\n', b'\0', &window[place..]) else {
                 place = window.len();
@@ -155,6 +155,36 @@ impl DataReader {
     fn remember(&mut self, offence: DataOffence) {
         self.offence.get_or_insert(offence);
     }
+}
+
+/// How many bytes are looked at together.
+const BLOCK: usize = 64;
+
+/// The length of a beginning of `text`, in blocks, that is content as it stands: only CRLF ends its
+/// lines, none of which begins with a dot, and there is no NUL. It knows nothing of the byte before
+/// `text`, which must not be a CR, nor whether a last CR is followed by an LF.
+///
+/// This says nothing that the reader would not find out by itself, line by line, at less than half
+/// the speed: the compiler turns the comparison of whole blocks into vector instructions.
+fn plain_len(text: &[u8]) -> usize {
+    if text.first() == Some(&b'\n') {
+        return 0;
+    }
+    let mut place = 0;
+    while let Some(blocks) = text[place..].first_chunk::<{ BLOCK + 1 }>() {
+        let (block, behind) = (&blocks[..BLOCK], &blocks[1..]);
+        let faults = block.iter().zip(behind).fold(0, |faults, (byte, next)| {
+            let torn = u8::from((*byte == b'\r') != (*next == b'\n'));
+            let dot = u8::from(*byte == b'\n') & u8::from(*next == b'.');
+            faults | torn | dot | u8::from(*byte == b'\0')
+        });
+        if faults != 0 {
+            break;
+        }
+        place += BLOCK;
+    }
+    // A CR at the end is left for the reader, who looks at what follows it.
+    place - usize::from(text[..place].ends_with(b"\r"))
 }
 
 /// Counts the Received headers of a message, to find loops (RFC 5321 section 6.3). It looks at the
@@ -403,11 +433,11 @@ mod tests {
         #[test]
         fn the_reader_agrees_with_the_reference(
             fragments in prop::collection::vec(
-                prop::sample::select(vec![&b"\r\n"[..], b".", b"\r", b"\n", b"\0", b"a", b"xyz", b"\r\n.\r\n", b"\r\n.."]),
+                prop::sample::select(vec![&b"\r\n"[..], b".", b"\r", b"\n", b"\0", b"a", b"xyz", b"\r\n.\r\n", b"\r\n..", &[b'x'; 50], &[b'x'; BLOCK]]),
                 0..24,
             ),
-            size in 1_usize..12,
-            room in 1_usize..12,
+            size in prop_oneof![1_usize..12, 50_usize..2000],
+            room in prop_oneof![1_usize..12, 50_usize..2000],
         ) {
             let input = fragments.concat();
             let expected = reference(&input);

@@ -6,7 +6,7 @@ use super::CloseReason;
 use super::command::{Command, CommandError, MailParameters, parse};
 use super::reply::Reply;
 use super::session::{Hello, Session, Stage, Turn};
-use super::transaction::Envelope;
+use super::transaction::Transaction;
 use crate::mail::{Recipient, ReversePath};
 use crate::metrics::{Offence, RecipientResult};
 
@@ -68,18 +68,20 @@ impl<L> Session<L> {
         if declared_bytes > self.profile.limits.message_bytes_max.0 {
             return self.answer_junk(&Reply::TooBig, turn);
         }
-        self.stage = Stage::Envelope(Box::new(Envelope::new(reverse_path, declared_bytes)));
+        self.stage = Stage::Envelope(Box::new(Transaction::new(reverse_path, declared_bytes)));
         self.say(&Reply::SenderOk, turn);
     }
 
     fn rcpt(&mut self, recipient: Recipient, turn: Turn<'_>) {
         let recipients_max = self.profile.limits.recipients_max;
         match self.take_stage() {
-            Stage::Envelope(envelope) if envelope.recipients() >= recipients_max as usize => {
+            Stage::Envelope(transaction) if transaction.recipients() >= recipients_max as usize => {
                 let result = RecipientResult::TooMany;
-                self.refuse_recipient(envelope, &Reply::TooManyRecipients, result, turn);
+                self.refuse_recipient(transaction, &Reply::TooManyRecipients, result, turn);
             }
-            Stage::Envelope(envelope) => self.stage = Stage::AskRecipient(envelope, recipient),
+            Stage::Envelope(transaction) => {
+                self.stage = Stage::AskRecipient(transaction, recipient)
+            }
             stage => {
                 self.stage = stage;
                 self.refuse(&Reply::BadSequence, Offence::Sequence, turn);
@@ -91,11 +93,11 @@ impl<L> Session<L> {
     /// together with the answer (RFC 2920 section 3.1).
     fn data(&mut self, turn: Turn<'_>) {
         match self.take_stage() {
-            Stage::Envelope(envelope) if envelope.recipients() == 0 => {
-                self.stage = Stage::Envelope(envelope);
+            Stage::Envelope(transaction) if transaction.recipients() == 0 => {
+                self.stage = Stage::Envelope(transaction);
                 self.answer_junk(&Reply::NoRecipients, turn);
             }
-            Stage::Envelope(envelope) => self.stage = Stage::AskBegin(envelope),
+            Stage::Envelope(transaction) => self.stage = Stage::AskBegin(transaction),
             stage => {
                 self.stage = stage;
                 self.refuse(&Reply::BadSequence, Offence::Sequence, turn);

@@ -23,10 +23,12 @@ mod transaction;
 pub use reply::Reply;
 pub use session::Session;
 
-use crate::clock::Instant;
+use crate::clock::{Instant, Stamp};
 use crate::mail::trace::With;
 use crate::mail::{Body, BodyWriter, Recipient, Reservation, ReversePath};
 use crate::settings::{Bytes, Span, settings};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 settings! {
     /// What one SMTP session may do and how long it may take.
@@ -63,8 +65,8 @@ settings! {
 /// compiler sees to it that no driver forgets a case.
 #[derive(Debug)]
 pub enum Action<L> {
-    /// Write these bytes, then ask again.
-    Send(Vec<u8>),
+    /// Write these bytes, then ask again. They are borrowed when they are one reply that never changes.
+    Send(Cow<'static, [u8]>),
     /// Find the answer and hand it to [`Session::answer`].
     Ask(Question<L>),
     /// Every reply has been sent: run the handshake, then call [`Session::tls_established`].
@@ -96,7 +98,7 @@ pub enum Question<L> {
         bytes: u64,
     },
     /// The message is complete: store it for every recipient, or for none.
-    Message(Box<Complete<L>>),
+    Message(Complete<L>),
 }
 
 /// What is needed to open a body.
@@ -107,7 +109,7 @@ pub struct Beginning {
     /// For the Return-Path header.
     pub reverse_path: ReversePath,
     /// What the client called itself.
-    pub helo: Box<str>,
+    pub helo: Arc<str>,
     /// For the `with` clause of the Received header.
     pub protocol: Protocol,
     /// The recipient, if there is exactly one; several are not disclosed to one another.
@@ -141,9 +143,56 @@ pub struct Complete<L> {
     /// Where it says it came from.
     pub reverse_path: ReversePath,
     /// What each accepted recipient's verdict left.
-    pub leases: Vec<L>,
+    pub leases: Leases<L>,
     /// Trace headers and content.
     pub body: Body,
+}
+
+/// Leases in the order of their recipients. A single one, as most messages have, needs no list.
+#[derive(Debug)]
+pub struct Leases<L> {
+    first: Option<L>,
+    more: Vec<L>,
+}
+
+impl<L> Leases<L> {
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.first.is_some() as usize + self.more.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn push(&mut self, lease: L) {
+        if self.first.is_none() {
+            self.first = Some(lease);
+        } else {
+            self.more.push(lease);
+        }
+    }
+}
+
+impl<L> Default for Leases<L> {
+    fn default() -> Self {
+        Self {
+            first: None,
+            more: Vec::new(),
+        }
+    }
+}
+
+impl<L> IntoIterator for Leases<L> {
+    type Item = L;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<L>, std::vec::IntoIter<L>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.more)
+    }
 }
 
 /// The answer to a question. The kinds must match.
@@ -160,10 +209,10 @@ pub enum Verdict<L> {
 }
 
 /// What the 250 after a message says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// Until when it is kept, as RFC 3339 writes it.
-    pub kept_until: String,
+    pub kept_until: Stamp,
     /// The message's name.
     pub queue_id: crate::mail::message::QueueId,
 }

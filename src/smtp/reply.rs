@@ -13,7 +13,7 @@ use crate::metrics::{Label, ReplyCode};
 macro_rules! replies {
     ($( $(#[doc = $doc:literal])+ $name:ident $(($payload:ty))? = $code:ident $enhanced:literal $text:literal, )*) => {
         /// What the server says.
-        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Reply { $( $(#[doc = $doc])+ $name $(($payload))? ),* }
 
         impl Reply {
@@ -22,6 +22,20 @@ macro_rules! replies {
                     code: ReplyCode::$code,
                     enhanced: $enhanced,
                     text: $text,
+                } ),* }
+            }
+
+            /// All of it as it goes over the wire, if nothing has to be filled in.
+            #[must_use]
+            pub const fn constant(&self) -> Option<&'static [u8]> {
+                match self { $( Self::$name { .. } => {
+                    const ROW: Row = Row {
+                        code: ReplyCode::$code,
+                        enhanced: $enhanced,
+                        text: $text,
+                    };
+                    const LINE: [u8; ROW.constant_len()] = ROW.constant_line();
+                    if LINE.is_empty() { None } else { Some(&LINE) }
                 } ),* }
             }
 
@@ -40,6 +54,47 @@ struct Row {
     code: ReplyCode,
     enhanced: &'static str,
     text: &'static str,
+}
+
+impl Row {
+    /// How long its line is; 0 if it has several, or braces to fill in.
+    const fn constant_len(self) -> usize {
+        let text = self.text.as_bytes();
+        let mut place = 0;
+        while place < text.len() {
+            if matches!(text[place], b'{' | b'\n') {
+                return 0;
+            }
+            place += 1;
+        }
+        let enhanced = match self.enhanced.len() {
+            0 => 0,
+            len => len + " ".len(),
+        };
+        "250 ".len() + enhanced + text.len() + "\r\n".len()
+    }
+
+    /// Its line, made by the compiler.
+    const fn constant_line<const LEN: usize>(self) -> [u8; LEN] {
+        let mut line = [b' '; LEN];
+        if LEN == 0 {
+            return line;
+        }
+        put(&mut line, 0, code_text(self.code));
+        let enhanced_at = "250 ".len();
+        put(&mut line, enhanced_at, self.enhanced);
+        put(&mut line, LEN - "\r\n".len() - self.text.len(), self.text);
+        put(&mut line, LEN - "\r\n".len(), "\r\n");
+        line
+    }
+}
+
+/// Copies `text` into `line`.
+const fn put(line: &mut [u8], at: usize, text: &str) {
+    let text = text.as_bytes();
+    let (_, behind) = line.split_at_mut(at);
+    let (place, _) = behind.split_at_mut(text.len());
+    place.copy_from_slice(text);
 }
 
 replies! {
@@ -64,7 +119,7 @@ replies! {
     /// The answer to RCPT (RFC 5321 section 4.1.1.3, RFC 3463 section 3.2).
     RecipientOk = R250 "2.1.5" "Ok",
     /// The message is stored for every recipient (RFC 5321 sections 4.1.1.4 and 6.1).
-    Held(Box<Receipt>) = R250 "2.0.0" "Ok: held in memory until {until} id={id}",
+    Held(Receipt) = R250 "2.0.0" "Ok: held in memory until {until} id={id}",
     /// The answer to VRFY (RFC 5321 sections 3.5.3 and 7.3): nothing is disclosed.
     CannotVerify = R252 "2.0.0" "Will not say, but send mail and see",
     /// The data may come (RFC 5321 section 4.1.1.4).
@@ -164,6 +219,9 @@ impl Reply {
 
     /// Appends it to `out` as it goes over the wire.
     pub fn write(&self, speaker: Speaker<'_>, out: &mut Vec<u8>) {
+        if let Some(line) = self.constant() {
+            return out.extend_from_slice(line);
+        }
         let row = self.row();
         let mut lines = row.text.split('\n').peekable();
         while let Some(line) = lines.next() {
@@ -207,14 +265,17 @@ impl Reply {
 }
 
 /// The three digits.
-fn code_text(code: ReplyCode) -> &'static str {
-    ReplyCode::VALUES[code.index()]
+const fn code_text(code: ReplyCode) -> &'static str {
+    ReplyCode::VALUES[code as usize]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Instant, Stamps, WallClock};
     use crate::mail::message::QueueId;
+
+    const NOW: Instant = Instant::ZERO;
 
     const SPEAKER: Speaker<'static> = Speaker {
         hostname: "mx.test",
@@ -255,12 +316,16 @@ mod tests {
             "250-mx.test\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
         );
         let receipt = Receipt {
-            kept_until: "2026-11-22T10:00:00Z".to_owned(),
+            kept_until: Stamps::default().rfc3339(WallClock::new(NOW, 1_795_341_600_000_000), NOW),
             queue_id: QueueId::from_random(0),
         };
         assert_eq!(
-            written(&Reply::Held(Box::new(receipt))),
+            written(&Reply::Held(receipt)),
             "250 2.0.0 Ok: held in memory until 2026-11-22T10:00:00Z id=aaaaaaaaaaaaaaaa\r\n"
+        );
+        assert_eq!(
+            written(&Reply::StartData),
+            "354 End data with <CR><LF>.<CR><LF>\r\n"
         );
         assert!(Reply::NoSuchMailbox.is_permanent() && !Reply::MailboxFull.is_permanent());
     }

@@ -6,11 +6,12 @@
 
 use super::line::{Line, LineOffence, LineReader};
 use super::reply::{Reply, Speaker};
-use super::transaction::{Envelope, Incoming, Progress, rejected_for};
-use super::{Action, CloseReason, Complete, Limits, Protocol, Question, Receipt, Verdict};
+use super::transaction::{Progress, Transaction, rejected_for};
+use super::{Action, CloseReason, Limits, Protocol, Question, Receipt, Verdict};
 use crate::clock::Instant;
 use crate::mail::{BodyWriter, Recipient};
 use crate::metrics::{Command as Verb, CoreMetrics, Offence, RecipientResult};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,13 +22,16 @@ const OUTPUT_BYTES_MAX: usize = 4 << 10;
 /// Room for the replies of an ordinary batch.
 const OUTPUT_BYTES_AT_FIRST: usize = 256;
 
+/// Nothing to send, and no room for it either.
+const NO_OUTPUT: Cow<'static, [u8]> = Cow::Borrowed(&[]);
+
 /// One client's session. See the module's text. `L` is what a recipient's verdict leaves here.
 pub struct Session<L> {
     pub(super) profile: Profile,
     pub(super) stage: Stage<L>,
     pub(super) hello: Option<Hello>,
     lines: LineReader,
-    output: Vec<u8>,
+    output: Cow<'static, [u8]>,
     /// When the last reply was given: the time for a command runs from here.
     replied_at: Instant,
     errors: u32,
@@ -52,7 +56,7 @@ pub struct Profile {
 
 /// What the client called itself.
 pub(super) struct Hello {
-    pub(super) name: Box<str>,
+    pub(super) name: Arc<str>,
     /// Whether it said EHLO.
     pub(super) extended: bool,
 }
@@ -62,23 +66,23 @@ pub(super) enum Stage<L> {
     /// Between transactions.
     Idle,
     /// Behind MAIL: commands are read.
-    Envelope(Box<Envelope<L>>),
+    Envelope(Box<Transaction<L>>),
     /// RCPT named someone to ask about.
-    AskRecipient(Box<Envelope<L>>, Recipient),
+    AskRecipient(Box<Transaction<L>>, Recipient),
     /// The verdict on a recipient is out; who it is, if that will be needed.
-    AwaitRecipient(Box<Envelope<L>>, Option<Recipient>),
+    AwaitRecipient(Box<Transaction<L>>, Option<Recipient>),
     /// DATA was said.
-    AskBegin(Box<Envelope<L>>),
+    AskBegin(Box<Transaction<L>>),
     /// The body is being opened.
-    AwaitBegin(Box<Envelope<L>>),
+    AwaitBegin(Box<Transaction<L>>),
     /// Behind 354: data is read.
-    Data(Box<Incoming<L>>),
+    Data(Box<Transaction<L>>),
     /// The data outgrows what is reserved.
-    AskGrow(Box<Incoming<L>>),
+    AskGrow(Box<Transaction<L>>),
     /// More memory is being reserved.
-    AwaitGrow(Box<Incoming<L>>),
+    AwaitGrow(Box<Transaction<L>>),
     /// The data is complete.
-    AskMessage(Box<Complete<L>>),
+    AskMessage(Box<Transaction<L>>),
     /// The message is being stored: it is out of this session's hands.
     AwaitMessage,
     /// Behind the 220 to STARTTLS.
@@ -104,7 +108,7 @@ impl<L> Session<L> {
             stage: Stage::Idle,
             hello: None,
             lines: LineReader::default(),
-            output: Vec::new(),
+            output: NO_OUTPUT,
             replied_at: now,
             errors: 0,
             junk_commands: 0,
@@ -153,15 +157,15 @@ impl<L> Session<L> {
     pub fn answer(&mut self, verdict: Verdict<L>, now: Instant, metrics: &CoreMetrics) {
         let turn = Turn { now, metrics };
         match (self.take_stage(), verdict) {
-            (Stage::AwaitRecipient(envelope, candidate), Verdict::Recipient(verdict)) => {
-                self.recipient_answered(envelope, candidate, verdict, turn);
+            (Stage::AwaitRecipient(transaction, candidate), Verdict::Recipient(verdict)) => {
+                self.recipient_answered(transaction, candidate, verdict, turn);
             }
-            (Stage::AwaitBegin(envelope), Verdict::Begin(verdict)) => {
-                self.begin_answered(*envelope, verdict, turn);
+            (Stage::AwaitBegin(transaction), Verdict::Begin(verdict)) => {
+                self.begin_answered(transaction, verdict, turn);
             }
-            (Stage::AwaitGrow(mut incoming), Verdict::Grow(verdict)) => {
-                incoming.grow(verdict);
-                self.stage = Stage::Data(incoming);
+            (Stage::AwaitGrow(mut transaction), Verdict::Grow(verdict)) => {
+                transaction.grow(verdict);
+                self.stage = Stage::Data(transaction);
             }
             (Stage::AwaitMessage, Verdict::Message(verdict)) => {
                 self.message_answered(verdict, turn);
@@ -215,39 +219,40 @@ impl<L> Session<L> {
     /// more replies will come.
     pub fn next_action(&mut self) -> Action<L> {
         if self.must_flush() {
-            return Action::Send(std::mem::take(&mut self.output));
+            return Action::Send(std::mem::replace(&mut self.output, NO_OUTPUT));
         }
         let (stage, action) = match self.take_stage() {
-            Stage::AskRecipient(envelope, recipient) => {
-                let candidate = (envelope.recipients() == 0).then(|| recipient.clone());
-                let declared_bytes = envelope.declared_bytes();
+            Stage::AskRecipient(transaction, recipient) => {
+                let candidate = (transaction.recipients() == 0).then(|| recipient.clone());
+                let declared_bytes = transaction.declared_bytes();
                 let question = Question::Recipient {
                     recipient,
                     declared_bytes,
                 };
                 (
-                    Stage::AwaitRecipient(envelope, candidate),
+                    Stage::AwaitRecipient(transaction, candidate),
                     Action::Ask(question),
                 )
             }
-            Stage::AskBegin(envelope) => {
-                let name = self.hello.as_ref().map_or("", |hello| &hello.name);
-                let beginning = envelope.beginning(name, self.protocol(), &self.profile.limits);
+            Stage::AskBegin(transaction) => {
+                let name = self.hello.as_ref().map(|hello| Arc::clone(&hello.name));
+                let name = name.unwrap_or_default();
+                let beginning = transaction.beginning(name, self.protocol(), &self.profile.limits);
                 (
-                    Stage::AwaitBegin(envelope),
+                    Stage::AwaitBegin(transaction),
                     Action::Ask(Question::Begin(beginning)),
                 )
             }
-            Stage::AskGrow(incoming) => {
-                let bytes = incoming.growth(&self.profile.limits);
+            Stage::AskGrow(transaction) => {
+                let bytes = transaction.growth(&self.profile.limits);
                 (
-                    Stage::AwaitGrow(incoming),
+                    Stage::AwaitGrow(transaction),
                     Action::Ask(Question::Grow { bytes }),
                 )
             }
-            Stage::AskMessage(complete) => (
+            Stage::AskMessage(transaction) => (
                 Stage::AwaitMessage,
-                Action::Ask(Question::Message(complete)),
+                Action::Ask(Question::Message(transaction.complete())),
             ),
             Stage::StartTls => (Stage::StartTls, Action::StartTls),
             Stage::Ending(reason) => (Stage::Ending(reason), Action::Close(reason)),
@@ -272,7 +277,7 @@ impl<L> Session<L> {
 
     fn deadline(&self, stage: &Stage<L>) -> Instant {
         match stage {
-            Stage::Data(incoming) => incoming.deadline(&self.profile.limits),
+            Stage::Data(transaction) => transaction.deadline(&self.profile.limits),
             _ => self.replied_at.plus(self.profile.limits.command_timeout.0),
         }
     }
@@ -306,48 +311,48 @@ impl<L> Session<L> {
 
     fn receive_data(&mut self, input: &mut &[u8], turn: Turn<'_>) {
         let limits = &self.profile.limits;
-        let Stage::Data(incoming) = &mut self.stage else {
+        let Stage::Data(transaction) = &mut self.stage else {
             return;
         };
-        match incoming.receive(input, limits) {
+        match transaction.receive(input, limits) {
             Progress::Starved => {}
             Progress::Endless => self.end(&Reply::Endless, CloseReason::Misbehaved, turn),
             Progress::Full => {
-                if let Stage::Data(incoming) = self.take_stage() {
-                    self.stage = Stage::AskGrow(incoming);
+                if let Stage::Data(transaction) = self.take_stage() {
+                    self.stage = Stage::AskGrow(transaction);
                 }
             }
             Progress::Ended => {
-                if let Stage::Data(incoming) = self.take_stage() {
-                    self.data_ended(*incoming, turn);
+                if let Stage::Data(transaction) = self.take_stage() {
+                    self.data_ended(transaction, turn);
                 }
             }
         }
     }
 
-    fn data_ended(&mut self, incoming: Incoming<L>, turn: Turn<'_>) {
-        match incoming.finish(&self.profile.limits) {
-            Ok(complete) => self.stage = Stage::AskMessage(Box::new(complete)),
-            Err((reply, why)) => {
-                turn.metrics.messages_rejected.of(why).increment();
-                self.say(&reply, turn);
-                self.count_junk(turn);
-                self.stop_if_idle(turn);
-            }
-        }
+    fn data_ended(&mut self, transaction: Box<Transaction<L>>, turn: Turn<'_>) {
+        let Some((reply, why)) = transaction.refusal(&self.profile.limits) else {
+            self.stage = Stage::AskMessage(transaction);
+            return;
+        };
+        drop(transaction);
+        turn.metrics.messages_rejected.of(why).increment();
+        self.say(&reply, turn);
+        self.count_junk(turn);
+        self.stop_if_idle(turn);
     }
 
     fn recipient_answered(
         &mut self,
-        mut envelope: Box<Envelope<L>>,
+        mut transaction: Box<Transaction<L>>,
         candidate: Option<Recipient>,
         verdict: Result<L, Reply>,
         turn: Turn<'_>,
     ) {
         match verdict {
             Ok(lease) => {
-                envelope.accept(lease, candidate);
-                self.stage = Stage::Envelope(envelope);
+                transaction.accept(lease, candidate);
+                self.stage = Stage::Envelope(transaction);
                 turn.metrics
                     .recipients
                     .of(RecipientResult::Accepted)
@@ -361,7 +366,7 @@ impl<L> Session<L> {
                     Reply::RelayDenied => RecipientResult::RelayDenied,
                     _ => RecipientResult::TryLater,
                 };
-                self.refuse_recipient(envelope, &reply, result, turn);
+                self.refuse_recipient(transaction, &reply, result, turn);
             }
         }
     }
@@ -370,14 +375,14 @@ impl<L> Session<L> {
     /// refused for now than a message may have.
     pub(super) fn refuse_recipient(
         &mut self,
-        mut envelope: Box<Envelope<L>>,
+        mut transaction: Box<Transaction<L>>,
         reply: &Reply,
         result: RecipientResult,
         turn: Turn<'_>,
     ) {
         let is_error =
-            reply.is_permanent() || envelope.defer() > self.profile.limits.recipients_max;
-        self.stage = Stage::Envelope(envelope);
+            reply.is_permanent() || transaction.defer() > self.profile.limits.recipients_max;
+        self.stage = Stage::Envelope(transaction);
         turn.metrics.recipients.of(result).increment();
         self.say(reply, turn);
         if is_error {
@@ -387,17 +392,18 @@ impl<L> Session<L> {
 
     fn begin_answered(
         &mut self,
-        envelope: Envelope<L>,
+        mut transaction: Box<Transaction<L>>,
         verdict: Result<BodyWriter, Reply>,
         turn: Turn<'_>,
     ) {
         match verdict {
             Ok(body) => {
-                self.stage = Stage::Data(Box::new(Incoming::new(envelope, body, turn.now)));
+                transaction.open(body, turn.now);
+                self.stage = Stage::Data(transaction);
                 self.say(&Reply::StartData, turn);
             }
             Err(reply) => {
-                drop(envelope);
+                drop(transaction);
                 self.message_refused(&reply, turn);
             }
         }
@@ -407,7 +413,7 @@ impl<L> Session<L> {
         match verdict {
             Ok(receipt) => {
                 self.junk_commands = 0;
-                self.say(&Reply::Held(Box::new(receipt)), turn);
+                self.say(&Reply::Held(receipt), turn);
                 self.stop_if_idle(turn);
             }
             Err(reply) => self.message_refused(&reply, turn),
@@ -446,15 +452,24 @@ impl<L> Session<L> {
         self.write(reply);
     }
 
+    /// A constant reply that is alone is sent as it stands in the table.
     fn write(&mut self, reply: &Reply) {
+        if let Some(line) = reply.constant()
+            && self.output.is_empty()
+        {
+            self.output = Cow::Borrowed(line);
+            return;
+        }
         let speaker = Speaker {
             hostname: &self.profile.hostname,
             message_bytes_max: self.profile.limits.message_bytes_max.0,
         };
-        if self.output.capacity() == 0 {
-            self.output.reserve(OUTPUT_BYTES_AT_FIRST);
+        if let Cow::Borrowed(waiting) = self.output {
+            let mut output = Vec::with_capacity(OUTPUT_BYTES_AT_FIRST);
+            output.extend_from_slice(waiting);
+            self.output = Cow::Owned(output);
         }
-        reply.write(speaker, &mut self.output);
+        reply.write(speaker, self.output.to_mut());
     }
 
     /// Gives a reply that says what the client did wrong.

@@ -7,32 +7,36 @@
 
 use super::data::{DataOffence, DataReader, HopCounter, Piece};
 use super::reply::Reply;
-use super::{Beginning, Complete, Limits, Protocol};
+use super::{Beginning, Complete, Leases, Limits, Protocol};
 use crate::clock::Instant;
 use crate::mail::{BodyWriter, Recipient, Reservation, ReversePath};
 use crate::metrics::Rejected;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// What MAIL and RCPT have said.
-pub(super) struct Envelope<L> {
+/// One mail transaction.
+pub(super) struct Transaction<L> {
     reverse_path: ReversePath,
     /// As declared with SIZE; 0 if it was not.
     declared_bytes: u64,
-    leases: Vec<L>,
+    leases: Leases<L>,
     /// The accepted recipient, as long as there is exactly one.
     only_recipient: Option<Recipient>,
     /// Recipients refused with a 4yz reply.
     deferred: u32,
+    incoming: Incoming,
 }
 
-impl<L> Envelope<L> {
-    pub(super) const fn new(reverse_path: ReversePath, declared_bytes: u64) -> Self {
+impl<L> Transaction<L> {
+    /// What MAIL begins.
+    pub(super) fn new(reverse_path: ReversePath, declared_bytes: u64) -> Self {
         Self {
             reverse_path,
             declared_bytes,
-            leases: Vec::new(),
+            leases: Leases::default(),
             only_recipient: None,
             deferred: 0,
+            incoming: Incoming::new(),
         }
     }
 
@@ -59,7 +63,12 @@ impl<L> Envelope<L> {
     }
 
     /// What the body shall begin with and how much memory it needs at first.
-    pub(super) fn beginning(&self, helo: &str, protocol: Protocol, limits: &Limits) -> Beginning {
+    pub(super) fn beginning(
+        &self,
+        helo: Arc<str>,
+        protocol: Protocol,
+        limits: &Limits,
+    ) -> Beginning {
         let bytes = match self.declared_bytes {
             0 => limits.reserve_step_bytes.0.min(limits.message_bytes_max.0),
             declared => declared,
@@ -67,19 +76,71 @@ impl<L> Envelope<L> {
         Beginning {
             bytes,
             reverse_path: self.reverse_path.clone(),
-            helo: helo.into(),
+            helo,
             protocol,
             only_recipient: self.only_recipient.clone(),
         }
     }
+
+    /// The data may come.
+    pub(super) fn open(&mut self, body: BodyWriter, now: Instant) {
+        self.incoming.fate = Fate::Kept(body);
+        self.incoming.started_at = now;
+    }
+
+    /// Reads on.
+    pub(super) fn receive(&mut self, input: &mut &[u8], limits: &Limits) -> Progress {
+        let progress = self.incoming.receive(input, limits);
+        self.drop_leases_of_the_doomed();
+        progress
+    }
+
+    /// How much more to reserve: a step, or what is left up to the largest message.
+    pub(super) fn growth(&self, limits: &Limits) -> u64 {
+        let left = limits.message_bytes_max.0 - self.incoming.content_bytes;
+        limits.reserve_step_bytes.0.max(1).min(left)
+    }
+
+    /// Goes on with more memory, or without a chance.
+    pub(super) fn grow(&mut self, verdict: Result<Reservation, Reply>) {
+        self.incoming.grow(verdict);
+        self.drop_leases_of_the_doomed();
+    }
+
+    fn drop_leases_of_the_doomed(&mut self) {
+        if matches!(self.incoming.fate, Fate::Doomed) {
+            self.leases = Leases::default();
+        }
+    }
+
+    /// When the data is too slow.
+    pub(super) fn deadline(&self, limits: &Limits) -> Instant {
+        self.incoming.deadline(limits)
+    }
+
+    /// Why there will be no message, if so, once its end has been seen.
+    pub(super) fn refusal(&self, limits: &Limits) -> Option<(Reply, Rejected)> {
+        self.incoming.refusal(limits)
+    }
+
+    /// The message, if it was not refused.
+    pub(super) fn complete(self) -> Complete<L> {
+        let Fate::Kept(body) = self.incoming.fate else {
+            unreachable!("what is not kept has been refused");
+        };
+        Complete {
+            reverse_path: self.reverse_path,
+            leases: self.leases,
+            body: body.finish(),
+        }
+    }
 }
 
-/// A message that is coming in.
-pub(super) struct Incoming<L> {
-    reverse_path: ReversePath,
+/// The data of a message that is coming in.
+struct Incoming {
     reader: DataReader,
     hops: HopCounter,
-    fate: Fate<L>,
+    fate: Fate,
     /// Why memory could not be had, if so.
     no_memory: Option<Reply>,
     /// Bytes of content so far, whether kept or not.
@@ -90,9 +151,11 @@ pub(super) struct Incoming<L> {
 }
 
 /// What becomes of what comes in.
-enum Fate<L> {
+enum Fate {
+    /// Nothing has been asked for yet.
+    Unopened,
     /// It will be delivered.
-    Kept { body: BodyWriter, leases: Vec<L> },
+    Kept(BodyWriter),
     /// It will be refused at its end; memory and leases are given back already.
     Doomed,
 }
@@ -110,35 +173,31 @@ pub(super) enum Progress {
     Starved,
 }
 
-impl<L> Incoming<L> {
-    pub(super) fn new(envelope: Envelope<L>, body: BodyWriter, now: Instant) -> Self {
+impl Incoming {
+    const fn new() -> Self {
         Self {
-            reverse_path: envelope.reverse_path,
             reader: DataReader::new(),
             hops: HopCounter::new(),
-            fate: Fate::Kept {
-                body,
-                leases: envelope.leases,
-            },
+            fate: Fate::Unopened,
             no_memory: None,
             content_bytes: 0,
             received_bytes: 0,
-            started_at: now,
+            started_at: Instant::ZERO,
         }
     }
 
     /// Reads on. A doomed message is read to its true end, up to a bound.
-    pub(super) fn receive(&mut self, input: &mut &[u8], limits: &Limits) -> Progress {
+    fn receive(&mut self, input: &mut &[u8], limits: &Limits) -> Progress {
         let size_max = limits.message_bytes_max.0;
         while !input.is_empty() {
             let before = input.len();
             let piece = match &self.fate {
-                Fate::Kept { body, .. } => {
+                Fate::Kept(body) => {
                     let room = size_max.saturating_sub(self.content_bytes);
                     let room = body.room().min(usize::try_from(room).unwrap_or(usize::MAX));
                     self.reader.read(input, room)
                 }
-                Fate::Doomed => {
+                Fate::Unopened | Fate::Doomed => {
                     let left = received_bytes_max(limits).saturating_sub(self.received_bytes);
                     if left == 0 {
                         return Progress::Endless;
@@ -171,7 +230,7 @@ impl<L> Incoming<L> {
     fn take(&mut self, content: &[u8]) {
         self.content_bytes += content.len() as u64;
         self.hops.observe(content);
-        if let Fate::Kept { body, .. } = &mut self.fate {
+        if let Fate::Kept(body) = &mut self.fate {
             let taken = body.write(content);
             debug_assert_eq!(
                 taken,
@@ -181,17 +240,11 @@ impl<L> Incoming<L> {
         }
     }
 
-    /// How much more to reserve: a step, or what is left up to the largest message.
-    pub(super) fn growth(&self, limits: &Limits) -> u64 {
-        let left = limits.message_bytes_max.0 - self.content_bytes;
-        limits.reserve_step_bytes.0.max(1).min(left)
-    }
-
     /// Goes on with more memory, or without a chance.
-    pub(super) fn grow(&mut self, verdict: Result<Reservation, Reply>) {
+    fn grow(&mut self, verdict: Result<Reservation, Reply>) {
         match (verdict, &mut self.fate) {
-            (Ok(reservation), Fate::Kept { body, .. }) => body.grow(reservation),
-            (Ok(_), Fate::Doomed) => {}
+            (Ok(reservation), Fate::Kept(body)) => body.grow(reservation),
+            (Ok(_), Fate::Unopened | Fate::Doomed) => {}
             (Err(reply), _) => {
                 self.no_memory = Some(reply);
                 self.fate = Fate::Doomed;
@@ -201,7 +254,7 @@ impl<L> Incoming<L> {
 
     /// When it is too slow: `data_timeout` after its start, and later by the time that the bytes
     /// received so far are allowed.
-    pub(super) fn deadline(&self, limits: &Limits) -> Instant {
+    fn deadline(&self, limits: &Limits) -> Instant {
         let bytes_per_second = limits.data_bytes_per_second_min.0.max(1);
         let earned = self.received_bytes.saturating_mul(1000) / bytes_per_second;
         self.started_at
@@ -209,24 +262,9 @@ impl<L> Incoming<L> {
             .plus(Duration::from_millis(earned))
     }
 
-    /// The message, or why there is none. Which of several reasons is named does not depend on the
+    /// Why there is no message, if so. Which of several reasons is named does not depend on the
     /// order in which they came up, so not on the segmentation either: what will never do comes
     /// before what may do later.
-    pub(super) fn finish(self, limits: &Limits) -> Result<Complete<L>, (Reply, Rejected)> {
-        match (self.refusal(limits), self.fate) {
-            (None, Fate::Kept { body, leases }) => Ok(Complete {
-                reverse_path: self.reverse_path,
-                leases,
-                body: body.finish(),
-            }),
-            (Some(refusal), _) => Err(refusal),
-            (None, Fate::Doomed) => {
-                debug_assert!(false, "what dooms a message stays on record");
-                Err((Reply::TryLater, Rejected::TryLater))
-            }
-        }
-    }
-
     fn refusal(&self, limits: &Limits) -> Option<(Reply, Rejected)> {
         match self.reader.offence() {
             Some(DataOffence::BareNewline) => {
@@ -239,10 +277,13 @@ impl<L> Incoming<L> {
             Some((Reply::TooManyHops, Rejected::TooManyHops))
         } else if self.content_bytes > limits.message_bytes_max.0 {
             Some((Reply::TooBig, Rejected::TooBig))
+        } else if let Some(reply) = self.no_memory {
+            Some((reply, rejected_for(&reply)))
+        } else if matches!(self.fate, Fate::Kept(_)) {
+            None
         } else {
-            let reply = self.no_memory.clone()?;
-            let why = rejected_for(&reply);
-            Some((reply, why))
+            debug_assert!(false, "what dooms a message stays on record");
+            Some((Reply::TryLater, Rejected::TryLater))
         }
     }
 }

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code)] // Each test that includes this file uses a part of it.
 
-use mayfly::clock::Instant;
+use mayfly::clock::{Instant, Stamps, WallClock};
 use mayfly::mail::message::QueueId;
 use mayfly::mail::{Address, BodyWriter, Ledger, Recipient, ReversePath};
 use mayfly::metrics::CoreMetrics;
@@ -148,7 +148,10 @@ fn shown(recipient: Option<&Recipient>) -> String {
 /// The receipt that all messages get.
 pub(crate) fn receipt() -> Receipt {
     Receipt {
-        kept_until: "2026-11-22T10:00:00Z".to_owned(),
+        kept_until: Stamps::default().rfc3339(
+            WallClock::new(Instant::ZERO, 1_795_341_600_000_000),
+            Instant::ZERO,
+        ),
         queue_id: QueueId::from_random(0),
     }
 }
