@@ -209,8 +209,14 @@ fn a_lease_keeps_the_mailbox_and_late_mail_is_shown_for_a_minute() {
     scene.mail(1);
     let lease = scene.lease(Existence::Required, 999).expect("in time");
     let other = scene.lease(Existence::Required, 999).expect("in time");
+    assert_eq!(scene.listed(999), Some(vec![1]));
+    assert_eq!(scene.listed(1000), Some(vec![]), "no lease keeps its mail");
+    let used = scene.ledger.used();
+    scene.expire(1001);
+    assert!(scene.ledger.used() < used, "its memory comes back");
+    assert_eq!(scene.shard.take_tally().messages_expired, 1);
     scene.expire(2000);
-    assert_eq!(scene.listed(2000), Some(vec![1]), "kept by the lease");
+    assert_eq!(scene.listed(2000), Some(vec![]), "kept by the lease");
     assert_eq!(
         scene.lease(Existence::Required, 2000),
         Err(Unavailable::NoSuchMailbox),
@@ -220,7 +226,7 @@ fn a_lease_keeps_the_mailbox_and_late_mail_is_shown_for_a_minute() {
     scene.fill(lease, 2000);
     scene.fill(other, 2050);
     let end = 2050 + LATE_MESSAGE_SHOWN.as_secs();
-    assert_eq!(scene.listed(end - 1), Some(vec![1, 2, 3]));
+    assert_eq!(scene.listed(end - 1), Some(vec![3, 4]));
     assert_eq!(
         scene.lease(Existence::Required, 2051),
         Err(Unavailable::NoSuchMailbox)
@@ -243,13 +249,15 @@ fn a_lease_given_back_lets_a_mailbox_go_at_once_when_it_is_due() {
 #[test]
 fn a_holder_may_extend_a_mailbox_that_a_lease_keeps() {
     let mut scene = Scene::new(Budget::default());
+    scene.mail(1);
     let lease = scene.lease(Existence::Required, 999).expect("in time");
     let holder = scene.holder.clone();
     let state = scene.shard.extend(&holder, secs(500), at(1100));
     assert_eq!(state.and_then(|it| it.expires_at), Some(at(1600)));
+    assert_eq!(scene.listed(1100), Some(vec![]), "what has ended stays so");
     scene.shard.release(lease, at(1200));
     scene.mail(1300);
-    assert_eq!(scene.listed(1599), Some(vec![1]));
+    assert_eq!(scene.listed(1599), Some(vec![3]));
     scene.expire(1601);
     assert!(scene.is_empty());
 }

@@ -13,6 +13,7 @@ use crate::metrics::{CoreMetrics, Listener};
 use crate::policy::admission::{self, Admission, Evidence, Refusal};
 use crate::store::{HashKey, Lease};
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -170,13 +171,22 @@ impl Core {
         }
     }
 
-    /// Puts a message into places of this core; returns the earliest that a copy of it goes.
+    /// Puts a message into places of this core, once into each mailbox however often that was named; returns the
+    /// earliest that a copy of it goes.
     pub fn deliver(&self, leases: Vec<Lease>, message: &Arc<crate::mail::Message>) -> Instant {
         let mut shard = self.shard.borrow_mut();
         let now = self.now.get();
+        let several = leases.len() > 1;
+        let mut reached = HashSet::new();
         leases
             .into_iter()
-            .map(|lease| shard.deliver(lease, message, now))
+            .filter_map(|lease| {
+                if several && !reached.insert(lease.mailbox) {
+                    shard.release(lease, now);
+                    return None;
+                }
+                Some(shard.deliver(lease, message, now))
+            })
             .min()
             .unwrap_or(now)
     }

@@ -14,6 +14,26 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+/// How long a handshake that waits for its peer may keep others from theirs. Then it gives its place to the next one and
+/// takes a new one when its peer goes on.
+const HANDSHAKE_PLACE: Duration = Duration::from_secs(1);
+
+/// A handshake's place among those that may run.
+#[derive(Debug)]
+struct HandshakePlace {
+    core: Rc<Core>,
+    permit: Permit,
+    /// When it must be given up.
+    until: Instant,
+}
+
+impl Drop for HandshakePlace {
+    /// The permit wakes whoever is next, who must run before the core sleeps.
+    fn drop(&mut self) {
+        self.core.stir();
+    }
+}
+
 /// How waiting for input ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filled {
@@ -122,7 +142,7 @@ impl Link {
         }
         self.alarm.set(deadline);
         match self.receive().await? {
-            Some(chunk) if self.tls.is_some() => self.decrypt(&chunk).await,
+            Some(chunk) if self.tls.is_some() => self.decrypt(chunk).await,
             Some(chunk) => {
                 self.input = Input::Buffer(chunk, 0);
                 Ok(Filled::Input)
@@ -163,12 +183,13 @@ impl Link {
         }
     }
 
-    async fn decrypt(&mut self, chunk: &Chunk) -> Result<Filled, Ended> {
+    async fn decrypt(&mut self, chunk: Chunk) -> Result<Filled, Ended> {
         let Some(tls) = &mut self.tls else {
             return Ok(Filled::Disturbed);
         };
         let (mut plaintext, mut outgoing) = (Vec::new(), Vec::new());
-        let progress = tls.receive(chunk, &mut plaintext, &mut outgoing);
+        let progress = tls.receive(&chunk, &mut plaintext, &mut outgoing);
+        drop(chunk);
         if !outgoing.is_empty() {
             self.write(outgoing).await?;
         }
@@ -217,7 +238,11 @@ impl Link {
     }
 
     /// Waits until everything is with the kernel; a peer that does not read has as long as for a command.
+    /// Meanwhile it keeps no receive buffer from the others.
     async fn flush(&mut self) -> Result<(), Ended> {
+        if self.connection.is_sending() {
+            self.release_buffer();
+        }
         let mut waited = false;
         let sent = poll_fn(|context| match self.connection.poll_sent(context) {
             Poll::Ready(sent) => Poll::Ready(Some(sent)),
@@ -254,48 +279,17 @@ impl Link {
         config: Arc<ServerConfig>,
         deadline: Instant,
     ) -> Result<bool, Ended> {
-        self.alarm.set(deadline);
-        let permit = self.core.handshakes().request();
-        self.core.stir();
-        let granted = poll_fn(|context| {
-            if self.alarm.has_rung() {
-                return Poll::Ready(false);
-            }
-            permit.poll(context).map(|()| true)
-        })
-        .await;
-        if !granted {
-            return Err(Ended::Timeout);
-        }
-        let result = self.shake_hands(config, deadline).await;
-        self.release(permit);
-        result
-    }
-
-    /// The next handshake may begin; whoever waits for it is woken, and must run before the core sleeps.
-    fn release(&self, permit: Permit) {
-        drop(permit);
-        self.core.stir();
-    }
-
-    async fn shake_hands(
-        &mut self,
-        config: Arc<ServerConfig>,
-        deadline: Instant,
-    ) -> Result<bool, Ended> {
+        // Whoever says nothing keeps nobody waiting, and costs nothing yet.
+        let mut place = None;
+        self.hear_on(deadline, &mut place).await?;
+        place = Some(self.handshake_place(deadline).await?);
         let mut tls = Box::new(Tls::new(config).map_err(|_| Ended::TlsFailed)?);
         let mut plaintext = Vec::new();
         loop {
-            self.alarm.set(deadline);
-            let Some(chunk) = self.receive().await? else {
-                if self.alarm.has_rung() {
-                    return Err(Ended::Timeout);
-                }
-                continue;
-            };
             let mut outgoing = Vec::new();
-            let progress = tls.receive(&chunk, &mut plaintext, &mut outgoing);
-            drop(chunk);
+            let input = std::mem::replace(&mut self.input, Input::None);
+            let progress = tls.receive(input.rest(), &mut plaintext, &mut outgoing);
+            drop(input);
             if !outgoing.is_empty() {
                 self.write(outgoing).await?;
             }
@@ -307,11 +301,67 @@ impl Link {
                     return Err(Ended::TlsFailed);
                 }
             }
+            self.hear_on(deadline, &mut place).await?;
+            if place.is_none() {
+                place = Some(self.handshake_place(deadline).await?);
+            }
         }
         let resumed = tls.resumed();
         self.tls = Some(tls);
         self.input = Input::Own(plaintext, 0);
         Ok(resumed)
+    }
+
+    /// Waits for the next bytes of a handshake. A place that is held meanwhile is given up when its time is over.
+    async fn hear_on(
+        &mut self,
+        deadline: Instant,
+        place: &mut Option<HandshakePlace>,
+    ) -> Result<(), Ended> {
+        loop {
+            let until = place
+                .as_ref()
+                .map_or(deadline, |place| place.until.min(deadline));
+            self.alarm.set(until);
+            match self.receive().await? {
+                Some(chunk) => {
+                    self.input = Input::Buffer(chunk, 0);
+                    return Ok(());
+                }
+                None if !self.alarm.has_rung() => {}
+                None if place.take().is_some() && self.core.now() < deadline => {}
+                None => return Err(Ended::Timeout),
+            }
+        }
+    }
+
+    /// Waits until a handshake may go on.
+    async fn handshake_place(&mut self, deadline: Instant) -> Result<HandshakePlace, Ended> {
+        let mut place = HandshakePlace {
+            core: Rc::clone(&self.core),
+            permit: self.core.handshakes().request(),
+            until: deadline,
+        };
+        self.alarm.set(deadline);
+        let granted = poll_fn(|context| {
+            if place.permit.poll(context).is_ready() {
+                return Poll::Ready(true);
+            }
+            if self.alarm.has_rung() {
+                return Poll::Ready(false);
+            }
+            // What has come may have to wait long: not in one of the buffers that all connections share.
+            self.release_buffer();
+            self.connection.attend(context);
+            Poll::Pending
+        })
+        .await;
+        place.until = self.core.now().plus(HANDSHAKE_PLACE);
+        if granted {
+            Ok(place)
+        } else {
+            Err(Ended::Timeout)
+        }
     }
 
     /// Ends the connection politely: everything is sent, then our end is closed, then the peer's is awaited for
@@ -344,5 +394,170 @@ impl Link {
             }
         }
         if self.lost { Err(Lost) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::edge::clients::Clients;
+    use crate::edge::core::Parts;
+    use crate::edge::live::Live;
+    use crate::edge::ring::{Ring, Turn};
+    use crate::edge::{Clock, CoreId, CoreShard, Cores};
+    use crate::mail::Ledger;
+    use crate::store::{Budget, HashKey};
+    use std::future::Future;
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Waker};
+
+    const BUFFERS: u16 = 16;
+
+    fn core() -> Rc<Core> {
+        let clock = Clock::start();
+        let ledger = Ledger::new(1 << 20);
+        let live = Live::new(&Config::default(), None, 2026).expect("a certificate");
+        Core::new(Parts {
+            id: CoreId(0),
+            cores: Cores::new(1, 16, HashKey(1, 2), ledger.clone(), clock).expect("a bell"),
+            ring: Ring::new(BUFFERS).expect("a ring"),
+            shard: CoreShard::new(Budget::default(), HashKey(3, 4), ledger),
+            live: Arc::new(live),
+            clients: Arc::new(Clients::new(64, HashKey(5, 6))),
+            clock,
+            queue_id_key: HashKey(7, 8),
+        })
+    }
+
+    fn pair(core: &Rc<Core>) -> (Link, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        (Link::new(core, core.ring.adopt(ours.into())), theirs)
+    }
+
+    /// Some turns of the core's loop.
+    fn turns(core: &Rc<Core>) {
+        for _ in 0..10 {
+            let patience = Duration::from_millis(1);
+            let mut turn = Turn::default();
+            core.ring.turn(patience, &mut turn).expect("the ring works");
+            core.alarms.ring(core.now(), 100, |(index, generation)| {
+                core.ring.wake(index, generation);
+            });
+        }
+    }
+
+    /// Time goes on, and a tick of the alarms' wheel.
+    fn pass(core: &Rc<Core>, span: Duration) {
+        let tick = Duration::from_micros(crate::wheel::TICK_MICROS);
+        core.now.set(core.now().plus(span).plus(tick));
+    }
+
+    fn poll<T>(core: &Rc<Core>, future: &mut Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..10 {
+            if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
+                return Poll::Ready(done);
+            }
+            turns(core);
+        }
+        Poll::Pending
+    }
+
+    #[test]
+    fn a_handshake_waits_for_nobody_who_is_silent_or_slow() {
+        let core = core();
+        core.handshakes().set_limit(1);
+        let config = Arc::clone(&core.live().implicit_tls);
+        let deadline = core.now().plus(Duration::from_secs(30));
+        let (mut silent, _open) = pair(&core);
+        let mut silent = pin!(silent.start_tls(Arc::clone(&config), deadline));
+        assert!(poll(&core, &mut silent).is_pending());
+
+        // One byte of a record that never goes on.
+        let (mut slow, mut peer) = pair(&core);
+        peer.write_all(&[22]).expect("written");
+        let mut slow = pin!(slow.start_tls(Arc::clone(&config), deadline));
+        assert!(poll(&core, &mut slow).is_pending());
+
+        let (mut link, mut peer) = pair(&core);
+        peer.write_all(b"no record of TLS at all").expect("written");
+        let mut third = pin!(link.start_tls(config, deadline));
+        assert!(
+            poll(&core, &mut third).is_pending(),
+            "the slow one's time is not over"
+        );
+        assert_eq!(
+            core.ring.buffers_left(),
+            BUFFERS,
+            "whoever waits keeps no buffer"
+        );
+
+        pass(&core, HANDSHAKE_PLACE);
+        assert!(poll(&core, &mut slow).is_pending());
+        assert!(core.restless.take(), "the third was woken and must run");
+        assert_eq!(poll(&core, &mut third), Poll::Ready(Err(Ended::TlsFailed)));
+
+        pass(&core, Duration::from_secs(30));
+        for late in [poll(&core, &mut silent), poll(&core, &mut slow)] {
+            assert_eq!(late, Poll::Ready(Err(Ended::Timeout)));
+        }
+    }
+
+    #[test]
+    fn waiting_for_a_handshake_ends_at_its_deadline() {
+        let core = core();
+        core.handshakes().set_limit(0);
+        let config = Arc::clone(&core.live().implicit_tls);
+        let deadline = core.now().plus(Duration::from_secs(30));
+        let (mut link, mut peer) = pair(&core);
+        peer.write_all(&[22]).expect("written");
+        turns(&core);
+        let mut waiting = pin!(link.start_tls(config, deadline));
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(
+            waiting
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        pass(&core, Duration::from_secs(30));
+        turns(&core);
+        assert!(
+            woken.0.load(std::sync::atomic::Ordering::Relaxed),
+            "the alarm wakes it"
+        );
+        assert_eq!(poll(&core, &mut waiting), Poll::Ready(Err(Ended::Timeout)));
+    }
+
+    #[derive(Default)]
+    struct Woken(std::sync::atomic::AtomicBool);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn whoever_does_not_read_replies_keeps_no_receive_buffer() {
+        let core = core();
+        let (mut link, mut peer) = pair(&core);
+        peer.write_all(b"NOOP\r\nNOOP\r\n").expect("written");
+        let deadline = core.now().plus(Duration::from_secs(30));
+        let filled = poll(&core, &mut pin!(link.fill(deadline)));
+        assert_eq!(filled, Poll::Ready(Ok(Filled::Input)));
+        link.feed(|input| *input = &input[6..]);
+        let large = || vec![b'x'; 8 << 20];
+        assert_eq!(
+            poll(&core, &mut pin!(link.send(large()))),
+            Poll::Ready(Ok(()))
+        );
+        assert!(poll(&core, &mut pin!(link.send(large()))).is_pending());
+        assert_eq!(core.ring.buffers_left(), BUFFERS);
+        assert_eq!(link.input.rest(), b"NOOP\r\n");
     }
 }

@@ -24,8 +24,10 @@ const RUNTIME_MEMORY_BYTES: usize = 64 << 10;
 /// Entries of the runtime's own rings, which only wake it.
 const RUNTIME_RING_ENTRIES: usize = 128;
 
-/// How long the runtime lets one queue of tasks run before it looks at its own rings.
-const PREEMPT: Duration = Duration::from_millis(5);
+/// After how long the runtime leaves its tasks to look at its own rings. Nothing of ours ever comes through those, and
+/// when this time is up just as a round of tasks begins, the runtime (0.12.0) takes the empty round for idleness and sleeps
+/// for ever on rings in which nothing is under way. A busy machine made that happen within seconds with 5 ms. So: never.
+const PREEMPT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The running cores.
 #[derive(Debug)]
@@ -106,9 +108,11 @@ impl Edge {
                     // Nobody leaves the shared table before all executors exist: the descriptors by which they
                     // are woken must be in every table.
                     all_exist.wait();
+                    let last_word = LastWord(&failing);
                     if let Err(why) = begin(CoreId(index), plan, &begun).await {
                         let _ = failing.try_send(why);
                     }
+                    drop(last_word);
                 })
             })
             .collect::<Result<Vec<_>, _>>()
@@ -147,6 +151,18 @@ impl Edge {
             if thread.join().is_err() {
                 tracing::error!("a core ended by a panic");
             }
+        }
+    }
+}
+
+/// Says that a core ended by a panic. Nobody else would: its connections and what other cores asked of it would hang, and
+/// the kernel would go on giving it new connections.
+struct LastWord<'a>(&'a mpsc::Sender<String>);
+
+impl Drop for LastWord<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.0.try_send("it ended by a panic".to_owned());
         }
     }
 }
@@ -230,4 +246,28 @@ fn open(plan: &Plan) -> Result<Vec<(Listener, OwnedFd)>, ServeError> {
                 .map_err(|why| ServeError::Listen(*address, why))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word_of(core: impl FnOnce() + Send + 'static) -> Option<String> {
+        let (failing, mut failures) = mpsc::channel(1);
+        let thread = std::thread::spawn(move || {
+            let _last_word = LastWord(&failing);
+            core();
+        });
+        let _ = thread.join();
+        failures.try_recv().ok()
+    }
+
+    #[test]
+    fn a_core_that_panics_is_a_core_that_failed() {
+        assert_eq!(
+            word_of(|| panic!("a fault")).as_deref(),
+            Some("it ended by a panic")
+        );
+        assert_eq!(word_of(|| ()), None);
+    }
 }

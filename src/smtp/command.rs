@@ -89,6 +89,9 @@ pub enum CommandError {
     BadSender(AddressError),
     /// A command of some extension or of old that is not offered.
     NotImplemented,
+    /// A line of HTTP or of a message's header: whoever sends it does not speak SMTP, or speaks for somebody who made
+    /// it speak to us.
+    NotSmtp,
     /// No command at all.
     Unknown,
     /// A parameter of an extension that is not offered.
@@ -107,6 +110,7 @@ impl CommandError {
             Self::BadRecipient(_) => Reply::BadRecipient,
             Self::BadSender(_) => Reply::BadSender,
             Self::NotImplemented => Reply::NotImplemented,
+            Self::NotSmtp => Reply::NotSmtp,
             Self::Unknown => Reply::UnknownCommand,
             Self::UnsupportedParameter => Reply::UnsupportedParameter,
         }
@@ -127,9 +131,10 @@ impl ParseError<&[u8]> for CommandError {
 /// Reads one line, without its CRLF. The verb is known even when its arguments are wrong.
 pub fn parse(line: &[u8]) -> (Verb, Result<Command<'_>, CommandError>) {
     let Ok((arguments, verb)) = verb(line) else {
-        let known = not_implemented(line).is_ok();
-        let why = if known {
+        let why = if not_implemented(line).is_ok() {
             CommandError::NotImplemented
+        } else if not_smtp(line).is_ok() {
+            CommandError::NotSmtp
         } else {
             CommandError::Unknown
         };
@@ -196,6 +201,23 @@ fn not_implemented(line: &[u8]) -> IResult<&[u8], &[u8], CommandError> {
         end_of_word,
     )
     .parse(line)
+}
+
+/// The first word of an HTTP request, or a field of a message's header (RFC 5322 section 2.2).
+fn not_smtp(line: &[u8]) -> IResult<&[u8], &[u8], CommandError> {
+    let method = alt((
+        tag("CONNECT"),
+        tag("DELETE"),
+        tag("GET"),
+        tag("HEAD"),
+        tag("OPTIONS"),
+        tag("PATCH"),
+        tag("POST"),
+        tag("PUT"),
+        tag("TRACE"),
+    ));
+    let name = take_while1(|byte| matches!(byte, b'!'..=b'9' | b';'..=b'~'));
+    alt((terminated(method, tag(" ")), terminated(name, tag(": ")))).parse(line)
 }
 
 /// A space or the end of the line.
@@ -386,7 +408,11 @@ mod tests {
             ("", Unknown),
             (" NOOP", Unknown),
             ("NOOPX", Unknown),
-            ("GET / HTTP/1.1", Unknown),
+            ("GET", Unknown),
+            ("GET / HTTP/1.1", NotSmtp),
+            ("POST / HTTP/1.1", NotSmtp),
+            ("CONNECT mx.test:25 HTTP/1.1", NotSmtp),
+            ("Subject: hi", NotSmtp),
             ("RCPT:", Unknown),
             ("ETRN d", NotImplemented),
             ("TURN", NotImplemented),

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::CloseReason;
-use super::command::{Command, MailParameters, parse};
+use super::command::{Command, CommandError, MailParameters, parse};
 use super::reply::Reply;
 use super::session::{Hello, Session, Stage, Turn};
 use super::transaction::Transaction;
@@ -17,6 +17,10 @@ impl<L> Session<L> {
         turn.metrics.smtp_commands.of(verb).increment();
         let command = match command {
             Ok(command) => command,
+            Err(why @ CommandError::NotSmtp) => {
+                turn.metrics.smtp_offences.of(Offence::Syntax).increment();
+                return self.end(&why.reply(), CloseReason::Misbehaved, turn);
+            }
             Err(why) => return self.refuse(&why.reply(), Offence::Syntax, turn),
         };
         match command {

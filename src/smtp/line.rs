@@ -28,6 +28,8 @@ pub enum Line<'a> {
 pub enum LineOffence {
     /// It has a CR or LF that is not part of a CRLF, or stands behind a bare LF.
     BareNewline,
+    /// It begins with a control character: another protocol, whose bytes may never hold a line's end.
+    Binary,
     /// Behind an over-long line no end came for [`DISCARD_BYTES_MAX`]: no line can follow.
     Endless,
     /// It has a NUL.
@@ -65,6 +67,10 @@ impl LineReader {
         }
         if input.is_empty() || matches!(self.at, At::Discarding { .. }) {
             return None;
+        }
+        if self.at == At::Clean && self.partial.is_empty() && is_binary(input[0]) {
+            *input = &[];
+            return Some(Line::Refused(LineOffence::Binary));
         }
         let room = line_bytes_max.saturating_sub(self.partial.len());
         let window = &input[..input.len().min(room)];
@@ -153,6 +159,12 @@ impl LineReader {
     }
 }
 
+/// Whether no line that a person or a mail client writes begins with this byte, as those of TLS, RDP and the PROXY
+/// protocol do.
+const fn is_binary(first: u8) -> bool {
+    first.is_ascii_control() && !matches!(first, b'\t' | b'\n' | b'\r')
+}
+
 impl At {
     const fn behind_lf(after_cr: bool) -> Self {
         if after_cr {
@@ -195,6 +207,15 @@ mod tests {
         check(b"NO\rOP\r\nRSET\r\n", &["!BareNewline", "RSET"]);
         check(b"NOOP\r\r\nRSET\r\n", &["!BareNewline", "RSET"]);
         check(b"NO\0OP\r\nRSET\r\n", &["!NulByte", "RSET"]);
+    }
+
+    #[test]
+    fn another_protocol_is_known_by_its_first_byte() {
+        for bytes in [&b"\x16\x03\x01"[..], b"\0\0\0", b"\x03\0"] {
+            let line = LineReader::default().read(&mut &bytes[..], MAX);
+            assert_eq!(line, Some(Line::Refused(LineOffence::Binary)));
+        }
+        check(b"\tNOOP\r\nN\x16\r\n", &["\tNOOP", "N\x16"]);
     }
 
     #[test]

@@ -297,6 +297,10 @@ impl<L> Session<L> {
             LineOffence::BareNewline => (Reply::BareNewlineInCommand, Offence::BareNewline),
             LineOffence::NulByte => (Reply::NulInCommand, Offence::NulByte),
             LineOffence::TooLong => (Reply::LineTooLong, Offence::LineTooLong),
+            LineOffence::Binary => {
+                turn.metrics.smtp_offences.of(Offence::Syntax).increment();
+                return self.end(&Reply::NotSmtp, CloseReason::Misbehaved, turn);
+            }
             LineOffence::Endless => {
                 return self.end(&Reply::Endless, CloseReason::Misbehaved, turn);
             }

@@ -187,6 +187,12 @@ impl<W> Mailbox<W> {
         entry
     }
 
+    /// When a message here is to go, whether it was kept until then or not.
+    pub(super) fn end_of(&self, stored: &Stored) -> Instant {
+        self.expires_at
+            .map_or(stored.ends_at, |end| end.min(stored.ends_at))
+    }
+
     /// Takes the oldest message out, if `when` says so. The books are settled by the caller, who
     /// may want to write down the removal first.
     pub(super) fn pop_oldest_if(&mut self, when: impl FnOnce(&Stored) -> bool) -> Option<Stored> {
@@ -221,7 +227,7 @@ impl<W> Mailbox<W> {
             .entries
             .binary_search_by_key(&sequence, |it| it.sequence)
             .ok()?;
-        (self.entries[at].ends_at > now).then_some(at)
+        (self.entries[at].ends_at > now && !self.is_past(now)).then_some(at)
     }
 
     /// The number for the next event.
@@ -236,9 +242,10 @@ impl<W> Mailbox<W> {
         after: Sequence,
         now: Instant,
     ) -> impl Iterator<Item = Entry> + use<'_, W> {
+        let past = self.is_past(now);
         let first = self
             .entries
-            .partition_point(|it| it.sequence <= after || it.ends_at <= now);
+            .partition_point(|it| past || it.sequence <= after || it.ends_at <= now);
         self.entries
             .range(first..)
             .map(move |it| self.entry(it, now))
@@ -267,7 +274,12 @@ impl<W> Mailbox<W> {
     /// The mailbox as its holder sees it.
     pub(super) fn state(&self, now: Instant) -> MailboxState {
         let (mut messages, mut bytes) = (self.entries.len(), self.bytes);
-        for due in self.entries.iter().take_while(|it| it.ends_at <= now) {
+        let past = self.is_past(now);
+        for due in self
+            .entries
+            .iter()
+            .take_while(|it| past || it.ends_at <= now)
+        {
             messages -= 1;
             bytes -= due.message.body.len() as u64;
         }
@@ -283,7 +295,8 @@ impl<W> Mailbox<W> {
 
     /// When something is due here next.
     pub(super) fn due(&self, soon: Span) -> Option<Instant> {
-        let end = self.expires_at.filter(|_| self.leased == 0);
+        let ends = self.leased == 0 || !self.entries.is_empty();
+        let end = self.expires_at.filter(|_| ends);
         let oldest = self.entries.front().map(|it| it.ends_at);
         [end, oldest, self.soon_at(soon)]
             .into_iter()

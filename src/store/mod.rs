@@ -73,9 +73,9 @@ pub const REMOVAL_COST_BYTES: u64 = 32;
 /// How long a message is shown that came to a mailbox whose time ended while the message was under
 /// way.
 ///
-/// A lease keeps the mailbox as it is until the lease ends: a 250 after that must not mean a
-/// message that nobody can read. The mailbox takes no other mail in that time, so a stranger cannot
-/// keep it alive.
+/// A lease keeps the mailbox until the lease ends: a 250 after that must not mean a message that
+/// nobody can read. What was in it goes when it was to go, and it takes no other mail in that time,
+/// so a stranger can keep neither alive.
 pub const LATE_MESSAGE_SHOWN: Duration = Duration::from_secs(60);
 
 /// The secret under which addresses and tokens are hashed. Made at start, never written anywhere.

@@ -251,6 +251,8 @@ impl<W: Watcher> Shard<W> {
     /// than before. Does nothing to a mailbox of the operator, which has no end.
     pub fn extend(&mut self, holder: &Holder, ttl: Duration, now: Instant) -> Option<MailboxState> {
         let index = self.held(holder, now)?;
+        // What has ended stays so: only the mailbox goes on.
+        self.expire_messages(index, now, &mut { usize::MAX });
         let expires_at = self.end_after(ttl, now);
         let mailbox = self.mailbox_mut(index);
         if mailbox.expires_at.is_some() {
@@ -412,15 +414,16 @@ impl<W: Watcher> Shard<W> {
         }
     }
 
-    /// Lets the messages go whose time is up, as far as `work` goes. Leaves the mailbox, even when
+    /// Lets the messages go whose time is up, or their mailbox's, as far as `work` goes. Leaves the mailbox, even when
     /// nothing is in it.
     fn expire_messages(&mut self, index: u32, now: Instant, work: &mut usize) {
         let mailbox = self.mailboxes.at_mut(index).expect(LIVES);
+        let past = mailbox.is_past(now);
         while *work > 0
-            && let Some(gone) = mailbox.pop_oldest_if(|it| it.ends_at() <= now)
+            && let Some(gone) = mailbox.pop_oldest_if(|it| past || it.ends_at() <= now)
         {
             *work -= 1;
-            let lag = now.since(gone.ends_at());
+            let lag = now.since(mailbox.end_of(&gone));
             let dropped = mailbox.tell_removed(&gone);
             self.messages -= 1;
             self.tally.messages_expired += 1;

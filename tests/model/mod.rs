@@ -178,8 +178,8 @@ impl Pair {
     fn sweep(&mut self) {
         let now = self.now;
         self.boxes.retain(|_, it| {
-            it.mail.retain(|(_, _, end)| *end > now);
             let over = it.expires_at.is_some_and(|end| end <= now);
+            it.mail.retain(|(_, _, end)| !over && *end > now);
             let idle = it.token.is_none() && it.mail.is_empty();
             it.leased > 0 || !(over || idle)
         });

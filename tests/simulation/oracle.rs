@@ -78,7 +78,8 @@ impl Oracle {
     pub(crate) fn sweep(&mut self, now: Instant) {
         let dead = &mut self.dead_tokens;
         self.mailboxes.retain(|_, it| {
-            it.mail.retain(|copy| copy.ends_at > now);
+            let past = it.is_past(now);
+            it.mail.retain(|copy| !past && copy.ends_at > now);
             let idle = it.token.is_none() && it.mail.is_empty();
             let stays = it.leased > 0 || !(it.is_past(now) || idle);
             if !stays {

@@ -4,9 +4,6 @@
 
 use super::Ring;
 use super::slot::Piece;
-use super::tag::{Operation, Tag};
-use io_uring::{opcode, types};
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -65,6 +62,16 @@ impl Connection {
         }))
     }
 
+    /// Whoever polls now is woken when something comes, which stays unread, or when [`Ring::wake`] is called.
+    pub fn attend(&self, context: &Context<'_>) {
+        self.ring.inner.borrow_mut().slots[self.index as usize].wait(context);
+    }
+
+    /// Whether the bytes given last are still on their way.
+    pub fn is_sending(&self) -> bool {
+        self.ring.inner.borrow().slots[self.index as usize].sending
+    }
+
     /// Whether the bytes given last have been sent. Only then may more be given.
     pub fn poll_sent(&self, context: &Context<'_>) -> Poll<Result<(), Lost>> {
         let mut inner = self.ring.inner.borrow_mut();
@@ -99,20 +106,15 @@ impl Connection {
     }
 
     /// Tells the peer that nothing more will be sent.
+    ///
+    /// A system call of its own: the kernel hands the ring's own operation for this to a worker thread, which costs
+    /// many times as much.
     pub fn shut_down_sending(&self) {
-        let mut inner = self.ring.inner.borrow_mut();
-        let slot = &mut inner.slots[self.index as usize];
-        let Some(socket) = &slot.socket else { return };
-        let tag = Tag {
-            operation: Operation::Shutdown,
-            generation: slot.generation,
-            index: self.index,
-        };
-        let entry = opcode::Shutdown::new(types::Fd(socket.as_raw_fd()), libc::SHUT_WR)
-            .build()
-            .user_data(tag.pack());
-        slot.pending += 1;
-        inner.push(&entry);
+        let inner = self.ring.inner.borrow();
+        if let Some(socket) = &inner.slots[self.index as usize].socket {
+            // A connection that is gone needs no farewell.
+            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Write);
+        }
     }
 }
 

@@ -179,6 +179,12 @@ impl Ring {
         inner.slots.len() - inner.free.len()
     }
 
+    /// Receive buffers that nobody holds.
+    #[cfg(test)]
+    pub(in crate::edge) fn buffers_left(&self) -> u16 {
+        self.inner.borrow().pool.left()
+    }
+
     /// How often the pool of receive buffers has run dry.
     pub fn exhausted(&self) -> u64 {
         self.exhausted.get()
@@ -418,7 +424,7 @@ impl Inner {
         match tag.operation {
             Operation::Receive => self.received(tag.index, result, flags),
             Operation::Send => self.sent(tag.index, result),
-            Operation::Close | Operation::Cancel | Operation::Shutdown => slot.pending -= 1,
+            Operation::Close | Operation::Cancel => slot.pending -= 1,
             Operation::Accept | Operation::Bell => {}
         }
         self.settle(tag.index);

@@ -10,7 +10,6 @@ pub(super) enum Operation {
     Close,
     Receive,
     Send,
-    Shutdown,
 }
 
 /// Operation, generation and slot (or listener) of a completion.
@@ -38,7 +37,6 @@ impl Tag {
             4 => Operation::Close,
             5 => Operation::Receive,
             6 => Operation::Send,
-            7 => Operation::Shutdown,
             _ => return None,
         };
         Some(Self {

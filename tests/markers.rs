@@ -1,0 +1,286 @@
+//! Markers are planted in everything that a stranger sends, and looked for where nothing of it may be: in logs, in
+//! metrics, in error texts, and, when their time is over, in every readable byte of the process's memory.
+//!
+//! The process forbids others to read its memory; only root can. Run by somebody else, this test leaves that part out.
+#![cfg(feature = "server")]
+
+mod gateway;
+
+use gateway::{Client, Events, Gateway, request, reset};
+use memchr::memmem::Finder;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+/// The client's address: as text it is unlike any other.
+const CLIENT: [u8; 4] = [127, 86, 75, 30];
+
+const SENDER: &str = "Marked-Sender-q7x";
+const HELO: &str = "marked-helo-q7x.example";
+const SUBJECT: &str = "Marked subject q7x";
+const BODY: &str = "Marked body q7x, of which there is a lot. ";
+const LOCAL_PART: &str = "marked-rcpt-q7x";
+
+/// How much memory is read at a time. Pieces overlap by more than a marker is long.
+const PIECE: usize = 1 << 20;
+const OVERLAP: usize = 256;
+
+/// Every place in a process's readable memory where one of the markers stands.
+fn places(pid: u32, markers: &[(&str, Vec<u8>)]) -> Vec<String> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("root may");
+    let memory = File::open(format!("/proc/{pid}/mem")).expect("root may");
+    let finders: Vec<(&str, Finder<'_>)> = markers
+        .iter()
+        .map(|(name, bytes)| (*name, Finder::new(bytes)))
+        .collect();
+    let mut found = Vec::new();
+    let mut piece = vec![0; PIECE];
+    for map in maps.lines().filter(|map| {
+        map.split(' ')
+            .nth(1)
+            .is_some_and(|rights| rights.starts_with('r'))
+    }) {
+        let (start, end) = map
+            .split(' ')
+            .next()
+            .and_then(|range| range.split_once('-'))
+            .expect("a range");
+        let [start, end] = [start, end].map(|at| u64::from_str_radix(at, 16).expect("an address"));
+        let mut at = start;
+        while at < end {
+            let length = PIECE.min(usize::try_from(end - at).expect("a size"));
+            // Some pages, such as the kernel's own, cannot be read even by root.
+            let Ok(read) = memory.read_at(&mut piece[..length], at) else {
+                break;
+            };
+            for (name, finder) in &finders {
+                found.extend(finder.find_iter(&piece[..read]).map(|hit| {
+                    let around = &piece[hit.saturating_sub(48)..read.min(hit + 80)];
+                    format!(
+                        "{name} at {:#x} in {map}\n    {}",
+                        at + hit as u64,
+                        around.escape_ascii()
+                    )
+                }));
+            }
+            if read < length || at + length as u64 == end {
+                break;
+            }
+            at += (length - OVERLAP) as u64;
+        }
+    }
+    found
+}
+
+/// Sends one message from the marked address with everything marked.
+fn plant(gateway: &Gateway, starttls: bool, to: &str) {
+    let mut client = Client::connect_from(CLIENT.into(), gateway.smtp);
+    client.expect("220");
+    if starttls {
+        client.ask(&format!("EHLO {HELO}"), "250");
+        client.ask("STARTTLS", "220");
+        client = client.start_tls();
+    }
+    client.ask(&format!("EHLO {HELO}"), "250");
+    client.ask(&format!("MAIL FROM:<{SENDER}@client.example>"), "250");
+    client.ask(&format!("RCPT TO:<{to}>"), "250");
+    client.ask("DATA", "354");
+    let body = BODY.repeat(400);
+    client.raw(
+        format!("From: {SENDER}@client.example\r\nSubject: {SUBJECT}\r\n\r\n{body}\r\n.\r\n")
+            .as_bytes(),
+    );
+    client.expect("250");
+    client.ask("QUIT", "221");
+    client.rest();
+}
+
+/// Wrong HTTP requests of all kinds with markers in them; returns all answers.
+fn provoke_http(gateway: &Gateway, token: &str) -> String {
+    const NONE: &str = "";
+    let wrong: &str = &token.chars().rev().collect::<String>();
+    let mut requests: Vec<(&str, String, Option<&str>, String)> = vec![
+        (
+            "PUT",
+            "/api/v1/mailbox".to_owned(),
+            Some(token),
+            NONE.to_owned(),
+        ),
+        (
+            "GET",
+            "/api/v1/mailbox".to_owned(),
+            Some(wrong),
+            NONE.to_owned(),
+        ),
+        (
+            "PATCH",
+            "/api/v1/mailbox".to_owned(),
+            Some(token),
+            format!("{{\"ttl\":\"{SUBJECT}\"}}"),
+        ),
+    ];
+    for path in ["", "messages/", "messages?cursor=", "messages?wait="] {
+        let path = format!("/api/v1/{path}{LOCAL_PART}");
+        requests.push(("GET", path, Some(token), NONE.to_owned()));
+    }
+    for body in [
+        format!("{{\"local_part\":\"{LOCAL_PART}\"}}"),
+        format!("{{\"local_part\":\"{LOCAL_PART}@\"}}"),
+        format!("{{\"domain\":\"{HELO}\"}}"),
+        format!("{{\"{SUBJECT}\":1}}"),
+        format!("{{\"ttl\":\"{SUBJECT}\"}}"),
+        BODY.to_owned(),
+    ] {
+        requests.push(("POST", "/api/v1/mailboxes".to_owned(), None, body));
+    }
+    let mut answers = String::new();
+    for (method, path, token, body) in requests {
+        let answer = request(gateway.http, method, &path, token, &body);
+        assert!(answer.status >= 400, "{method} {path}: {}", answer.status);
+        answers += &format!("{}\n{}\n", answer.head, answer.text());
+    }
+    answers
+}
+
+/// The same over SMTP.
+fn provoke_smtp(gateway: &Gateway, address: &str) -> String {
+    let mut client = Client::connect_from(CLIENT.into(), gateway.smtp);
+    client.expect("220");
+    client.ask(&format!("EHLO {HELO}"), "250");
+    client.ask("MAIL FROM:<>", "250");
+    let mut answers = String::new();
+    for line in [
+        format!("RCPT TO:<{LOCAL_PART}@elsewhere.example>"),
+        format!("RCPT TO:<{LOCAL_PART}.not@mayfly.test>"),
+        format!("RCPT TO:<{address}"),
+        format!("VRFY {address}"),
+        format!("EXPN {LOCAL_PART}"),
+        format!("MAIL FROM:<{SENDER}@client.example>"),
+        format!("{SUBJECT} {BODY}"),
+        format!("NOOP {SUBJECT}"),
+        format!("Subject: {SUBJECT}"),
+    ] {
+        client.say(&line);
+        let answer = client.reply();
+        assert!(!answer.is_empty(), "{line}");
+        answers += &answer;
+    }
+    answers
+}
+
+fn assert_unmarked(what: &str, text: &str, markers: &[(&str, Vec<u8>)]) {
+    for (name, marker) in markers {
+        let found = Finder::new(marker).find(text.as_bytes());
+        assert!(found.is_none(), "{name} in {what}:\n{text}");
+    }
+}
+
+/// What is looked for, by name. The token's parts are looked for only when the token is dead.
+fn markers_of(token: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let client = std::net::IpAddr::from(CLIENT).to_string();
+    let texts = [
+        ("the sender", SENDER),
+        ("the HELO name", HELO),
+        ("the subject", SUBJECT),
+        ("the body", BODY),
+        ("the recipient", LOCAL_PART),
+        ("the client's address", &client),
+        (TOKEN, token),
+    ];
+    texts
+        .map(|(name, text)| (name, text.as_bytes().to_vec()))
+        .into()
+}
+
+const TOKEN: &str = "the token";
+
+/// Half a token is as bad as a whole one, and so is what it was made of.
+fn parts_of(token: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let letters = token
+        .strip_prefix("mf_")
+        .expect("a token")
+        .to_ascii_uppercase();
+    let drawn = data_encoding::BASE32_NOPAD
+        .decode(letters.as_bytes())
+        .expect("base 32");
+    let half = &drawn[drawn.len() / 2..];
+    vec![
+        (
+            "half the token",
+            token.as_bytes()[token.len() / 2..].to_vec(),
+        ),
+        (
+            "half the token in capitals",
+            letters.as_bytes()[letters.len() / 2..].to_vec(),
+        ),
+        ("half the token's bytes", half.to_vec()),
+        (
+            "half the token in base 16",
+            data_encoding::HEXLOWER.encode(half).into_bytes(),
+        ),
+    ]
+}
+
+/// Two messages come in and are read, a third is cut off in the middle. Ends when their mailbox does.
+fn live_a_life(gateway: &Gateway, address: &str, token: &str, markers: &[(&str, Vec<u8>)]) {
+    let mut events = Events::open(gateway.http, token);
+    for (nth, starttls) in [(1, false), (2, true)] {
+        plant(gateway, starttls, address);
+        assert_eq!(events.next().expect("an event").data["subject"], SUBJECT);
+        let raw = gateway
+            .get(&format!("/api/v1/messages/{nth}/raw"), token)
+            .body;
+        // This shows that what is looked for later was there.
+        for (name, marker) in markers.iter().filter(|(name, _)| *name != TOKEN) {
+            assert!(
+                Finder::new(marker).find(&raw).is_some(),
+                "{name} is not in the message"
+            );
+        }
+    }
+    let mut cut_off = Client::connect_from(CLIENT.into(), gateway.smtp);
+    cut_off.expect("220");
+    cut_off.ask(&format!("EHLO {HELO}"), "250");
+    cut_off.begin(&[address]).raw(BODY.repeat(1000).as_bytes());
+    reset(cut_off.socket().try_clone().expect("cloned"));
+    drop(cut_off);
+    assert_eq!(gateway.list(token).len(), 2);
+    if rustix::process::geteuid().is_root() {
+        let found = places(gateway.pid(), markers);
+        let body = found.iter().any(|place| place.starts_with("the body"));
+        assert!(body, "the search finds what is there");
+    }
+    while events.next().is_some() {}
+}
+
+#[test]
+fn nothing_of_what_strangers_send_stays_anywhere() {
+    let settings = "[server]\nlog_level = \"debug\"\n[store]\nexpires_soon = \"1s\"\n";
+    let mut gateway = Gateway::start(settings);
+    let fields = format!("{{\"local_part\":\"{LOCAL_PART}\",\"ttl\":\"5s\"}}");
+    let (address, token) = gateway.create_with(&fields);
+    let mut markers = markers_of(&token);
+    let answers = provoke_http(&gateway, &token) + &provoke_smtp(&gateway, &address);
+    assert_unmarked("an error text", &answers, &markers);
+    live_a_life(&gateway, &address, &token, &markers);
+    gateway.await_metric("mayfly_store_mailboxes", "", 0);
+    gateway.await_rest(0);
+    // None but the one that asks.
+    gateway.await_metric("mayfly_http_connections", "", 1);
+    assert_eq!(gateway.get("/api/v1/mailbox", &token).status, 404);
+
+    markers.extend(parts_of(&token));
+    assert_unmarked("the metrics", &gateway.metrics(), &markers);
+    if rustix::process::geteuid().is_root() {
+        let found = places(gateway.pid(), &markers);
+        assert!(
+            found.is_empty(),
+            "{} left in memory:\n{}",
+            found.len(),
+            found.join("\n")
+        );
+    }
+    assert_eq!(gateway.stop().code(), Some(0));
+    let log = gateway.last_words().to_owned();
+    assert!(log.contains("ready in"));
+    assert_unmarked("the log", &log, &markers);
+}
