@@ -1,0 +1,383 @@
+//! The far end of a connection: what it says, in which order, and what it takes for an answer.
+//!
+//! It knows the state of its session as RFC 5321 has it, and nothing else of the server. So every
+//! reply has one command that it answers (I4), a 503 comes when it must and never otherwise, and
+//! nothing that was said before TLS counts after it (I7).
+
+#![forbid(unsafe_code)]
+
+use crate::world::Random;
+use std::collections::VecDeque;
+
+/// The largest message that sessions of this simulation take.
+pub(crate) const MESSAGE_BYTES_MAX: u64 = 4000;
+
+/// What a peer says in one breath.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// A command line.
+    Command(Command, String),
+    /// The data of a message, if 354 invites it.
+    Content(Kind),
+    /// What an attacker puts behind STARTTLS.
+    Injected,
+}
+
+/// What a reply is awaited to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Connect,
+    Content(Kind),
+    Data,
+    Ehlo,
+    Help,
+    Mail { too_big: bool },
+    Noop,
+    Quit,
+    Rcpt(Target),
+    Rset,
+    StartTls,
+    Unknown,
+    Vrfy,
+}
+
+/// Whom RCPT names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Elsewhere,
+    Ours(u32),
+}
+
+/// What kind of data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// With a bare LF somewhere.
+    BareLf,
+    Good {
+        bytes: u64,
+    },
+    /// Larger than the limit.
+    TooBig,
+}
+
+/// What a peer has learnt from replies.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// 250 to data: the name that the server gave the message.
+    Accepted(String),
+    /// Data was refused.
+    Refused(Kind),
+    /// 451 or 452 to a command; the data was not asked for.
+    Deferred,
+    /// 421 of a server that stops, or another last word.
+    Final(String),
+}
+
+pub(crate) struct Peer {
+    steps: VecDeque<Step>,
+    awaiting: VecDeque<Command>,
+    partial: Vec<u8>,
+    /// All that was said to it.
+    pub(crate) transcript: Vec<u8>,
+    extended: bool,
+    in_transaction: bool,
+    /// Recipients of the transaction under way that were answered 250.
+    pub(crate) accepted: Vec<u32>,
+    /// What the message under way consists of, dots undoubled.
+    pub(crate) content: Vec<u8>,
+    /// It waits for a handshake.
+    pub(crate) handshaking: bool,
+    over: bool,
+}
+
+impl Peer {
+    pub(crate) fn new(steps: VecDeque<Step>) -> Self {
+        Self {
+            steps,
+            awaiting: VecDeque::from([Command::Connect]),
+            partial: Vec::new(),
+            transcript: Vec::new(),
+            extended: false,
+            in_transaction: false,
+            accepted: Vec::new(),
+            content: Vec::new(),
+            handshaking: false,
+            over: false,
+        }
+    }
+
+    /// What it says next, without waiting for more than it must (RFC 2920): everything up to DATA,
+    /// STARTTLS or QUIT, or less.
+    pub(crate) fn speak(&mut self, random: &mut Random) -> Vec<u8> {
+        let mut burst = Vec::new();
+        while self.may_speak() {
+            match self.steps.pop_front() {
+                None => break,
+                Some(Step::Command(command, line)) => {
+                    self.awaiting.push_back(command);
+                    burst.extend_from_slice(line.as_bytes());
+                    if let Some(Step::Injected) = self.steps.front() {
+                        self.steps.pop_front();
+                        burst.extend_from_slice(b"EHLO evil\r\nMAIL FROM:<evil@a.test>\r\n");
+                    }
+                }
+                Some(Step::Content(kind)) => {
+                    self.awaiting.push_back(Command::Content(kind));
+                    let (wire, content) = data(kind, random);
+                    self.content = content;
+                    burst.extend(wire);
+                }
+                Some(Step::Injected) => {}
+            }
+            if random.chance(30) {
+                break;
+            }
+        }
+        burst
+    }
+
+    /// Whether it has something to say now.
+    pub(crate) fn may_speak(&self) -> bool {
+        let must_wait = |it: &Command| matches!(it, Command::Data | Command::StartTls);
+        let waits = self.handshaking || self.awaiting.iter().any(must_wait);
+        !(self.steps.is_empty() || self.over || waits)
+    }
+
+    /// TLS is there: everything said before is forgotten (RFC 3207 section 4.2).
+    pub(crate) fn secured(&mut self) {
+        assert!(self.handshaking && self.awaiting.is_empty() && self.partial.is_empty());
+        self.handshaking = false;
+        (self.extended, self.in_transaction) = (false, false);
+        self.accepted.clear();
+    }
+
+    /// Takes replies, each of which must be one that the command in turn can have.
+    pub(crate) fn hear(&mut self, bytes: &[u8]) -> Vec<Heard> {
+        self.transcript.extend_from_slice(bytes);
+        self.partial.extend_from_slice(bytes);
+        let mut heard = Vec::new();
+        while let Some(reply) = self.next_reply() {
+            assert!(!self.over, "{reply:?} behind the last word");
+            let is_final = reply.starts_with("421 ") || reply.starts_with("554 5.5.1 Nothing");
+            if is_final {
+                let stopped = reply.starts_with("421 4.3.2 Shutting");
+                assert!(!(stopped && self.in_transaction), "amid a transaction");
+                self.over = true;
+                heard.push(Heard::Final(reply));
+                continue;
+            }
+            let command = self.awaiting.pop_front();
+            let command = command.unwrap_or_else(|| panic!("I4: nobody asked for {reply:?}"));
+            let allowed = self.allowed(command);
+            let fits = allowed.iter().any(|start| reply.starts_with(start));
+            assert!(fits, "I4: {reply:?} to {command:?}, not one of {allowed:?}");
+            heard.extend(self.learn(command, &reply));
+        }
+        heard
+    }
+
+    /// The next whole reply, all of its lines.
+    fn next_reply(&mut self) -> Option<String> {
+        let mut end = 0;
+        loop {
+            let line = self.partial[end..]
+                .windows(2)
+                .position(|it| it == b"\r\n")?;
+            let is_last = self.partial[end + 3] == b' ';
+            end += line + 2;
+            if is_last {
+                let reply = self.partial.drain(..end).collect();
+                return Some(String::from_utf8(reply).expect("replies are ASCII"));
+            }
+        }
+    }
+
+    /// How replies to a command may begin now.
+    fn allowed(&self, command: Command) -> &'static [&'static str] {
+        let out_of_order = &["503 5.5.1 "];
+        match command {
+            Command::Connect => &["220 mx.mayfly.test ESMTP"],
+            Command::Content(Kind::BareLf) => &["550 5.5.2 "],
+            Command::Content(Kind::Good { .. }) => &["250 2.0.0 Ok: held in memory", "452 4.3.1 "],
+            Command::Content(Kind::TooBig) => &["552 5.3.4 "],
+            Command::Data if !self.in_transaction => out_of_order,
+            Command::Data if self.accepted.is_empty() => &["554 5.5.1 No valid"],
+            Command::Data => &["354 ", "452 4.3.1 "],
+            Command::Ehlo => &["250-mx.mayfly.test\r\n250-PIPELINING\r\n"],
+            Command::Help => &["214 "],
+            Command::Mail { .. } if !self.extended || self.in_transaction => out_of_order,
+            Command::Mail { too_big: true } => &["552 5.3.4 "],
+            Command::Mail { too_big: false } => &["250 2.1.0 "],
+            Command::Noop | Command::Rset => &["250 2.0.0 Ok\r\n"],
+            Command::Quit => &["221 2.0.0 "],
+            Command::Rcpt(_) if !self.in_transaction => out_of_order,
+            Command::Rcpt(Target::Elsewhere) => &["550 5.7.1 "],
+            Command::Rcpt(Target::Ours(_)) => &[
+                "250 2.1.5 ",
+                "451 4.3.2 ",
+                "452 4.2.2 ",
+                "452 4.3.1 ",
+                "550 5.1.1 ",
+            ],
+            Command::StartTls if !self.extended => out_of_order,
+            Command::StartTls => &["220 2.0.0 "],
+            Command::Unknown => &["500 5.5.1 "],
+            Command::Vrfy => &["252 "],
+        }
+    }
+
+    fn learn(&mut self, command: Command, reply: &str) -> Option<Heard> {
+        let is_positive = reply.starts_with('2') || reply.starts_with('3');
+        match command {
+            Command::Ehlo => (self.extended, self.in_transaction) = (true, false),
+            Command::Rset => self.in_transaction = false,
+            Command::Mail { .. } if is_positive => {
+                self.in_transaction = true;
+                self.accepted.clear();
+            }
+            Command::Rcpt(Target::Ours(number)) if is_positive => self.accepted.push(number),
+            Command::Data if !is_positive => {
+                if let Some(Step::Content(_)) = self.steps.front() {
+                    self.steps.pop_front();
+                }
+                // A transaction without memory is over; one without recipients goes on.
+                if reply.starts_with("452") {
+                    self.in_transaction = false;
+                    return Some(Heard::Deferred);
+                }
+            }
+            Command::Content(kind) => {
+                self.in_transaction = false;
+                let id = reply.trim_end().rsplit_once("id=");
+                return Some(match id {
+                    Some((_, id)) if is_positive => Heard::Accepted(id.to_owned()),
+                    _ => Heard::Refused(kind),
+                });
+            }
+            Command::StartTls => self.handshaking = is_positive,
+            Command::Quit => self.over = true,
+            _ => {}
+        }
+        None
+    }
+}
+
+/// A message on the wire and as it must be stored.
+fn data(kind: Kind, random: &mut Random) -> (Vec<u8>, Vec<u8>) {
+    let bytes = match kind {
+        Kind::BareLf => 100,
+        Kind::Good { bytes } => bytes,
+        Kind::TooBig => MESSAGE_BYTES_MAX + 1 + random.below(200),
+    };
+    let mut content = b"X: y\r\n\r\n".to_vec();
+    while (content.len() as u64) < bytes {
+        let line: &[u8] = match random.below(4) {
+            0 => b".\r\n",
+            1 => b"..dots\r\n",
+            2 => b"text\r\n",
+            _ => b"a line that is longer than the block in which bytes are looked at together\r\n",
+        };
+        content.extend_from_slice(line);
+    }
+    if kind == Kind::BareLf {
+        let dot: &[u8] = if random.chance(50) { b"\n.\n" } else { b"\n" };
+        content.extend_from_slice(&[dot, b"MAIL FROM:<evil@a.test>\r\n"].concat());
+        content.extend_from_slice(&b"and on\r\n".repeat(random.below(20) as usize));
+    }
+    let mut wire = Vec::new();
+    for line in content.split_inclusive(|byte| *byte == b'\n') {
+        let at_line_start = wire.is_empty() || wire.ends_with(b"\r\n");
+        if at_line_start && line.starts_with(b".") {
+            wire.push(b'.');
+        }
+        wire.extend_from_slice(line);
+    }
+    wire.extend_from_slice(b".\r\n");
+    (wire, content)
+}
+
+/// Everything that a peer will say, if it gets so far.
+pub(crate) fn script(random: &mut Random, addresses: u32) -> VecDeque<Step> {
+    let mut steps = VecDeque::new();
+    let mut say = |command, line: &str| {
+        steps.push_back(Step::Command(command, format!("{line}\r\n")));
+    };
+    let mail = Command::Mail { too_big: false };
+    let greets = random.chance(95);
+    if greets {
+        say(Command::Ehlo, "EHLO client.test");
+    }
+    if random.chance(30) {
+        // What is said before TLS, up to a lease, must be gone behind it.
+        if random.chance(50) {
+            say(mail, "MAIL FROM:<before@a.test>");
+            let number = random.below(addresses.into()) as u32;
+            let line = format!("RCPT TO:<u{number}@mayfly.test>");
+            say(Command::Rcpt(Target::Ours(number)), &line);
+        }
+        say(Command::StartTls, "STARTTLS");
+        if greets && random.chance(15) {
+            steps.push_back(Step::Injected);
+        }
+        let mut say = |command, line: &str| {
+            steps.push_back(Step::Command(command, format!("{line}\r\n")));
+        };
+        if random.chance(30) {
+            say(Command::Data, "DATA");
+        }
+        if random.chance(90) {
+            say(Command::Ehlo, "EHLO client.test");
+        }
+    }
+    for _ in 0..=random.below(3) {
+        transaction(random, addresses, &mut steps);
+    }
+    if random.chance(80) {
+        steps.push_back(Step::Command(Command::Quit, "QUIT\r\n".to_owned()));
+    }
+    steps
+}
+
+fn transaction(random: &mut Random, addresses: u32, steps: &mut VecDeque<Step>) {
+    let mut say = |command, line: &str| {
+        steps.push_back(Step::Command(command, format!("{line}\r\n")));
+    };
+    let bytes = 10 + random.below(MESSAGE_BYTES_MAX - 200);
+    let too_big = random.chance(3);
+    let line = match random.below(3) {
+        _ if too_big => format!("MAIL FROM:<s@a.test> SIZE={}", MESSAGE_BYTES_MAX + 1),
+        // The last line of the data may go beyond what was meant to be its end.
+        0 => format!("MAIL FROM:<S@a.test> SIZE={}", bytes + 100),
+        1 => "MAIL FROM:<>".to_owned(),
+        _ => "MAIL FROM:<s@a.test>".to_owned(),
+    };
+    say(Command::Mail { too_big }, &line);
+    let mut named = Vec::new();
+    for _ in 0..=random.below(4) {
+        let number = random.below(addresses.into()) as u32;
+        if random.chance(10) {
+            let line = "RCPT TO:<u1@elsewhere.test>";
+            say(Command::Rcpt(Target::Elsewhere), line);
+        } else if !named.contains(&number) {
+            named.push(number);
+            let line = format!("RCPT TO:<U{number}@Mayfly.test>");
+            say(Command::Rcpt(Target::Ours(number)), &line);
+        }
+        match random.below(40) {
+            0 => say(Command::Noop, "NOOP"),
+            1 => say(Command::Vrfy, "VRFY u1"),
+            2 => say(Command::Help, "HELP"),
+            3 => say(Command::Unknown, "XYZZY"),
+            4 => say(Command::Rset, "RSET"),
+            5 => say(Command::Ehlo, "EHLO again.test"),
+            _ => {}
+        }
+    }
+    say(Command::Data, "DATA");
+    let kind = match random.below(20) {
+        0 => Kind::BareLf,
+        1 => Kind::TooBig,
+        _ => Kind::Good { bytes },
+    };
+    steps.push_back(Step::Content(kind));
+}
