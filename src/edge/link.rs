@@ -8,6 +8,7 @@ use super::tls::{Progress, Tls};
 use crate::clock::Instant;
 use crate::metrics::Ended;
 use rustls::ServerConfig;
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -191,7 +192,7 @@ impl Link {
         let progress = tls.receive(&chunk, &mut plaintext, &mut outgoing);
         drop(chunk);
         if !outgoing.is_empty() {
-            self.write(outgoing).await?;
+            self.write(outgoing.into()).await?;
         }
         match progress {
             Ok(Progress::Closed) if plaintext.is_empty() => {
@@ -219,7 +220,7 @@ impl Link {
     ///
     /// # Errors
     /// How the connection ended.
-    pub async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Ended> {
+    pub async fn send(&mut self, bytes: Cow<'static, [u8]>) -> Result<(), Ended> {
         let Some(tls) = &mut self.tls else {
             return self.write(bytes).await;
         };
@@ -228,10 +229,10 @@ impl Link {
             self.over = true;
             return Err(Ended::TlsFailed);
         }
-        self.write(records).await
+        self.write(records.into()).await
     }
 
-    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Ended> {
+    async fn write(&mut self, bytes: Cow<'static, [u8]>) -> Result<(), Ended> {
         self.flush().await?;
         self.connection.send(bytes);
         Ok(())
@@ -291,7 +292,7 @@ impl Link {
             let progress = tls.receive(input.rest(), &mut plaintext, &mut outgoing);
             drop(input);
             if !outgoing.is_empty() {
-                self.write(outgoing).await?;
+                self.write(outgoing.into()).await?;
             }
             match progress {
                 Ok(Progress::Handshaking) => {}
@@ -377,7 +378,7 @@ impl Link {
             let mut outgoing = Vec::new();
             tls.close(&mut outgoing);
             // A peer that is gone needs no farewell.
-            let _ = self.write(outgoing).await;
+            let _ = self.write(outgoing.into()).await;
         }
         if self.flush().await.is_err() {
             return Err(Lost);
@@ -553,10 +554,10 @@ mod tests {
         link.feed(|input| *input = &input[6..]);
         let large = || vec![b'x'; 8 << 20];
         assert_eq!(
-            poll(&core, &mut pin!(link.send(large()))),
+            poll(&core, &mut pin!(link.send(large().into()))),
             Poll::Ready(Ok(()))
         );
-        assert!(poll(&core, &mut pin!(link.send(large()))).is_pending());
+        assert!(poll(&core, &mut pin!(link.send(large().into()))).is_pending());
         assert_eq!(core.ring.buffers_left(), BUFFERS);
         assert_eq!(link.input.rest(), b"NOOP\r\n");
     }

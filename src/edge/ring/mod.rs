@@ -36,6 +36,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use pool::Pool;
 use slot::{Piece, Receiving, Slot};
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -503,7 +504,7 @@ impl Inner {
             Ok(length) if slot.sent + length >= slot.outgoing.len() => {}
             _ => slot.failed = true,
         }
-        slot.outgoing = Vec::new();
+        slot.outgoing = Cow::Borrowed(&[]);
         slot.sent = 0;
         slot.wake();
     }
