@@ -19,6 +19,9 @@ use std::time::Duration;
 /// takes a new one when its peer goes on.
 const HANDSHAKE_PLACE: Duration = Duration::from_secs(1);
 
+/// How long a peer may take to read our last words.
+const FAREWELL: Duration = Duration::from_secs(10);
+
 /// A handshake's place among those that may run.
 #[derive(Debug)]
 struct HandshakePlace {
@@ -232,15 +235,17 @@ impl Link {
         self.write(records.into()).await
     }
 
+    /// A peer that does not read what was sent before has as long as for a command.
     async fn write(&mut self, bytes: Cow<'static, [u8]>) -> Result<(), Ended> {
-        self.flush().await?;
+        let patience = self.core.live().limits.command_timeout.0;
+        self.flush(patience).await?;
         self.connection.send(bytes);
         Ok(())
     }
 
-    /// Waits until everything is with the kernel; a peer that does not read has as long as for a command.
-    /// Meanwhile it keeps no receive buffer from the others.
-    async fn flush(&mut self) -> Result<(), Ended> {
+    /// Waits until everything is with the kernel, for `patience` at most. Meanwhile it keeps no receive buffer from the
+    /// others.
+    async fn flush(&mut self, patience: Duration) -> Result<(), Ended> {
         if self.connection.is_sending() {
             self.release_buffer();
         }
@@ -250,7 +255,6 @@ impl Link {
             Poll::Pending if waited && self.alarm.has_rung() => Poll::Ready(None),
             Poll::Pending => {
                 if !waited {
-                    let patience = self.core.live().limits.command_timeout.0;
                     self.alarm.set(self.core.now().plus(patience));
                     waited = true;
                 }
@@ -374,14 +378,15 @@ impl Link {
         if self.lost {
             return Err(Lost);
         }
+        if self.flush(FAREWELL).await.is_err() {
+            return Err(Lost);
+        }
         if let Some(tls) = &mut self.tls {
             let mut outgoing = Vec::new();
             tls.close(&mut outgoing);
-            // A peer that is gone needs no farewell.
-            let _ = self.write(outgoing.into()).await;
-        }
-        if self.flush().await.is_err() {
-            return Err(Lost);
+            self.connection.send(outgoing.into());
+            // What had to be told has been told.
+            let _ = self.flush(FAREWELL).await;
         }
         self.connection.shut_down_sending();
         self.input = Input::None;
