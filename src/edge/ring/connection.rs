@@ -82,6 +82,7 @@ impl Connection {
         }
         if slot.sending {
             slot.wait(context);
+            slot.flushing = true;
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))

@@ -455,7 +455,6 @@ impl Inner {
             } else {
                 slot.queue.push(Piece::Buffer(buffer, length));
             }
-            self.slots[index as usize].eager = false;
         }
         let slot = &mut self.slots[index as usize];
         match -result {
@@ -469,7 +468,9 @@ impl Inner {
                 slot.failed = true;
             }
         }
-        slot.wake();
+        if std::mem::take(&mut slot.eager) {
+            slot.wake();
+        }
         if slot.queue.len() >= QUEUE_MAX {
             self.cancel_receive(index);
         } else if last && result > 0 {
@@ -502,11 +503,18 @@ impl Inner {
                 return;
             }
             Ok(length) if slot.sent + length >= slot.outgoing.len() => {}
-            _ => slot.failed = true,
+            // What cannot be written to is not worth reading from.
+            _ => {
+                slot.failed = true;
+                slot.ended = true;
+                slot.flushing = true;
+            }
         }
         slot.outgoing = Cow::Borrowed(&[]);
         slot.sent = 0;
-        slot.wake();
+        if std::mem::take(&mut slot.flushing) {
+            slot.wake();
+        }
     }
 
     /// Closes an abandoned connection once nothing is under way, and frees its slot once it is closed.

@@ -80,6 +80,8 @@ pub(super) struct Slot {
     pub(super) queue: Queue,
     /// Its task waits for input, and will take at once what comes.
     pub(super) eager: bool,
+    /// Its task waits until what it gave has been sent. Most do not, and are not woken for it.
+    pub(super) flushing: bool,
     waker: Option<Waker>,
 }
 
@@ -98,6 +100,7 @@ impl Slot {
             outgoing: Cow::Borrowed(&[]),
             queue: Queue::default(),
             eager: false,
+            flushing: false,
             waker: None,
         }
     }
