@@ -12,7 +12,7 @@
 //! 4. **Each receive buffer is in one place** (see `pool`): a completion moves it out of the
 //!    kernel's hands into the slot's queue, from there into a [`Chunk`], and the chunk's drop wipes it
 //!    and gives it back.
-//! 5. **The pool is nobody's own.** A connection may hold [`QUEUE_MAX`] unread pieces; beyond that
+//! 5. **The pool is nobody's own.** A connection may hold `QUEUE_MAX` (4) unread pieces; beyond that
 //!    its receive is cancelled until it has read (what the kernel delivers in one go, 32 pieces at most, still comes). When fewer than half of the buffers are left, unread pieces
 //!    move to memory of their own.
 //! 6. **The ring outlives what it gave.** When it is dropped it cancels everything, waits for the
