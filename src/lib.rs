@@ -2,8 +2,8 @@
 //!
 //! The house has two rings. The **inner ring** decides: it has no socket, no clock, no thread, no
 //! lock and no unsafe code; bytes, time and randomness come in as arguments and actions go out as
-//! values. The **outer ring** (feature `server`) acts: the data plane in [`edge`], the control
-//! plane in [`control`].
+//! values. The **outer ring** (feature `server`) acts: the data plane in `edge`, the control
+//! plane in `control`.
 //!
 //! Modules stand in the order of their floors: each uses only what stands above it in this list
 //! (`tests/tidy.rs` holds that).

@@ -46,7 +46,7 @@ pub(super) fn detail(entry: &Entry, mailbox: &Address, wall: &WallClock) -> Valu
     let mut view = summary_of(entry, parsed, wall);
     let from = match &entry.message.reverse_path {
         ReversePath::Null => None,
-        ReversePath::Address(address) => Some(address),
+        ReversePath::Address(address) => Some(&**address),
     };
     view["queue_id"] = json!(entry.message.queue_id.as_str());
     view["envelope"] = json!({ "from": from, "to": mailbox.as_str() });

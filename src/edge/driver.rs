@@ -19,6 +19,7 @@ use crate::smtp::{
     Action, Beginning, CloseReason, Complete, Question, Receipt, Reply, Session, Verdict,
 };
 use crate::store::{Existence, Lease, Unavailable};
+use std::borrow::Cow;
 use std::future::Future;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -101,7 +102,7 @@ impl Driver<'_> {
                 session.shut_down(self.core.metrics());
             }
             match session.next_action() {
-                Action::Send(bytes) => self.send(bytes.into_owned()).await?,
+                Action::Send(bytes) => self.send(bytes).await?,
                 Action::Ask(question) => self.ask(&mut session, question).await,
                 Action::StartTls => self.start_tls(&mut session).await?,
                 Action::Wait { deadline } => self.wait(&mut session, deadline).await?,
@@ -112,7 +113,7 @@ impl Driver<'_> {
         }
     }
 
-    async fn send(&mut self, replies: Vec<u8>) -> Result<(), Ended> {
+    async fn send(&mut self, replies: Cow<'static, [u8]>) -> Result<(), Ended> {
         self.link.send(replies).await?;
         if let Some(began) = self.unanswered.take() {
             let took = self.core.exact_now().since(began);

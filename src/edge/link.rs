@@ -8,6 +8,7 @@ use super::tls::{Progress, Tls};
 use crate::clock::Instant;
 use crate::metrics::Ended;
 use rustls::ServerConfig;
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +18,9 @@ use std::time::Duration;
 /// How long a handshake that waits for its peer may keep others from theirs. Then it gives its place to the next one and
 /// takes a new one when its peer goes on.
 const HANDSHAKE_PLACE: Duration = Duration::from_secs(1);
+
+/// How long a peer may take to read our last words.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// A handshake's place among those that may run.
 #[derive(Debug)]
@@ -191,7 +195,7 @@ impl Link {
         let progress = tls.receive(&chunk, &mut plaintext, &mut outgoing);
         drop(chunk);
         if !outgoing.is_empty() {
-            self.write(outgoing).await?;
+            self.write(outgoing.into()).await?;
         }
         match progress {
             Ok(Progress::Closed) if plaintext.is_empty() => {
@@ -219,7 +223,7 @@ impl Link {
     ///
     /// # Errors
     /// How the connection ended.
-    pub async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Ended> {
+    pub async fn send(&mut self, bytes: Cow<'static, [u8]>) -> Result<(), Ended> {
         let Some(tls) = &mut self.tls else {
             return self.write(bytes).await;
         };
@@ -228,18 +232,20 @@ impl Link {
             self.over = true;
             return Err(Ended::TlsFailed);
         }
-        self.write(records).await
+        self.write(records.into()).await
     }
 
-    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Ended> {
-        self.flush().await?;
+    /// A peer that does not read what was sent before has as long as for a command.
+    async fn write(&mut self, bytes: Cow<'static, [u8]>) -> Result<(), Ended> {
+        let patience = self.core.live().limits.command_timeout.0;
+        self.flush(patience).await?;
         self.connection.send(bytes);
         Ok(())
     }
 
-    /// Waits until everything is with the kernel; a peer that does not read has as long as for a command.
-    /// Meanwhile it keeps no receive buffer from the others.
-    async fn flush(&mut self) -> Result<(), Ended> {
+    /// Waits until everything is with the kernel, for `patience` at most. Meanwhile it keeps no receive buffer from the
+    /// others.
+    async fn flush(&mut self, patience: Duration) -> Result<(), Ended> {
         if self.connection.is_sending() {
             self.release_buffer();
         }
@@ -249,7 +255,6 @@ impl Link {
             Poll::Pending if waited && self.alarm.has_rung() => Poll::Ready(None),
             Poll::Pending => {
                 if !waited {
-                    let patience = self.core.live().limits.command_timeout.0;
                     self.alarm.set(self.core.now().plus(patience));
                     waited = true;
                 }
@@ -291,7 +296,7 @@ impl Link {
             let progress = tls.receive(input.rest(), &mut plaintext, &mut outgoing);
             drop(input);
             if !outgoing.is_empty() {
-                self.write(outgoing).await?;
+                self.write(outgoing.into()).await?;
             }
             match progress {
                 Ok(Progress::Handshaking) => {}
@@ -373,14 +378,15 @@ impl Link {
         if self.lost {
             return Err(Lost);
         }
+        if self.flush(FAREWELL).await.is_err() {
+            return Err(Lost);
+        }
         if let Some(tls) = &mut self.tls {
             let mut outgoing = Vec::new();
             tls.close(&mut outgoing);
-            // A peer that is gone needs no farewell.
-            let _ = self.write(outgoing).await;
-        }
-        if self.flush().await.is_err() {
-            return Err(Lost);
+            self.connection.send(outgoing.into());
+            // What had to be told has been told.
+            let _ = self.flush(FAREWELL).await;
         }
         self.connection.shut_down_sending();
         self.input = Input::None;
@@ -553,10 +559,10 @@ mod tests {
         link.feed(|input| *input = &input[6..]);
         let large = || vec![b'x'; 8 << 20];
         assert_eq!(
-            poll(&core, &mut pin!(link.send(large()))),
+            poll(&core, &mut pin!(link.send(large().into()))),
             Poll::Ready(Ok(()))
         );
-        assert!(poll(&core, &mut pin!(link.send(large()))).is_pending());
+        assert!(poll(&core, &mut pin!(link.send(large().into()))).is_pending());
         assert_eq!(core.ring.buffers_left(), BUFFERS);
         assert_eq!(link.input.rest(), b"NOOP\r\n");
     }

@@ -31,20 +31,38 @@ pub fn listen_alone(address: SocketAddr, backlog: u32) -> io::Result<TcpListener
     Ok(socket.into())
 }
 
-/// Makes sure that nobody else listens on `address`, and finds the port that 0 stands for.
+/// An address that nobody else listens on.
+#[derive(Debug)]
+pub struct Claim {
+    /// The address; its port is never 0.
+    pub address: SocketAddr,
+    /// Keeps a port that the kernel chose from being given to somebody else, until the cores listen there.
+    _holder: Option<Socket>,
+}
+
+/// Makes sure that nobody else listens on `address`, and finds the port that 0 stands for. Keep the claim until everybody
+/// who shares the address listens.
 ///
 /// With SO_REUSEPORT alone a second mayfly would start beside the first and take half of its mail.
 ///
 /// # Errors
 /// When somebody else listens there, or the address cannot be had.
-pub fn claim(address: SocketAddr) -> io::Result<SocketAddr> {
+pub fn claim(address: SocketAddr) -> io::Result<Claim> {
     let socket = make(address)?;
+    let chosen_by_kernel = address.port() == 0;
+    if chosen_by_kernel {
+        socket.set_reuse_port(true)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(1)?;
-    socket
+    let address = socket
         .local_addr()?
         .as_socket()
-        .ok_or_else(|| io::Error::other("the socket has no internet address"))
+        .ok_or_else(|| io::Error::other("the socket has no internet address"))?;
+    Ok(Claim {
+        address,
+        _holder: chosen_by_kernel.then_some(socket),
+    })
 }
 
 fn make(address: SocketAddr) -> io::Result<Socket> {
@@ -80,12 +98,13 @@ mod tests {
 
     #[test]
     fn cores_share_an_address_and_strangers_do_not() {
-        let address = claim(anywhere()).expect("a free port");
+        let claim_of_a_port = claim(anywhere()).expect("a free port");
+        let address = claim_of_a_port.address;
         let first = listen_shared(address, 16).expect("the first core");
         let second = listen_shared(address, 16).expect("the second core");
         let refused = claim(address).expect_err("a second process");
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
-        drop((first, second));
+        drop((first, second, claim_of_a_port));
         claim(address).expect("free again at once");
     }
 }

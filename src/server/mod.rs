@@ -47,6 +47,8 @@ pub enum ServeError {
     Listen(SocketAddr, io::Error),
     /// Something that the system should give was refused.
     System(&'static str, io::Error),
+    /// The control plane ended while it was needed.
+    Control,
     /// A core failed while serving.
     Core(String),
 }
@@ -67,6 +69,7 @@ impl fmt::Display for ServeError {
             ),
             Self::Listen(address, why) => write!(f, "cannot listen on {address}: {why}"),
             Self::System(what, why) => write!(f, "cannot {what}: {why}"),
+            Self::Control => f.write_str("the control plane ended by itself"),
             Self::Core(why) => write!(f, "a core failed: {why}"),
         }
     }
@@ -209,13 +212,14 @@ impl Server {
             tokens: TokenKey::draw(),
             metrics: Arc::clone(&self.metrics),
         };
-        let control = tokio::spawn(control::serve(facts, listeners, phases));
+        let mut control = tokio::spawn(control::serve(facts, listeners, phases));
         loop {
             tokio::select! {
                 _ = signals.interrupt.recv() => break,
                 _ = signals.terminate.recv() => break,
                 _ = signals.hang_up.recv() => self.reload(),
                 failed = edge.failed() => return Err(ServeError::Core(failed)),
+                _ = &mut control => return Err(ServeError::Control),
             }
         }
         tracing::info!("stopping: listeners close, transactions under way may finish");

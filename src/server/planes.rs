@@ -7,14 +7,15 @@ use crate::edge::clients::Clients;
 use crate::edge::core::{Core, Parts};
 use crate::edge::live::Live;
 use crate::edge::ring::{Ring, process};
-use crate::edge::{Clock, CoreId, CoreShard, Cores, socket, turns};
+use crate::edge::socket::{self, Claim};
+use crate::edge::{Clock, CoreId, CoreShard, Cores, turns};
 use crate::metrics::Listener;
 use crate::store::HashKey;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -51,7 +52,6 @@ struct Plan {
     clock: Clock,
     shard_key: HashKey,
     queue_id_key: HashKey,
-    listeners: Arc<[(Listener, SocketAddr)]>,
     backlog: u32,
     buffers: u16,
     tables: DescriptorTables,
@@ -75,13 +75,6 @@ impl Edge {
         cpus: &[usize],
         clock: Clock,
     ) -> Result<Self, ServeError> {
-        let smtp = claim(&config.listen.smtp)?;
-        let smtps = claim(&config.listen.smtps)?;
-        let listeners = smtp
-            .iter()
-            .map(|address| (Listener::Smtp, *address))
-            .chain(smtps.iter().map(|address| (Listener::Smtps, *address)))
-            .collect();
         let plan = Plan {
             cores: cores.clone(),
             live: Arc::clone(live),
@@ -92,24 +85,20 @@ impl Edge {
             clock,
             shard_key: random_key(),
             queue_id_key: random_key(),
-            listeners,
             backlog: config.listen.backlog,
             buffers: u16::try_from(config.server.receive_buffers).unwrap_or(1 << 15),
             tables: config.server.descriptor_tables,
         };
-        let all_exist = Arc::new(Barrier::new(cores.count()));
+        let stages = Arc::new(Stages::new(cores.count()));
         let (begun, reports) = std::sync::mpsc::channel();
         let (failing, failures) = mpsc::channel(cores.count());
         let threads = (0..cores.count())
             .map(|index| {
-                let (plan, all_exist) = (plan.clone(), Arc::clone(&all_exist));
+                let (plan, stages) = (plan.clone(), Arc::clone(&stages));
                 let (begun, failing) = (begun.clone(), failing.clone());
                 executor(cpus[index % cpus.len()], index).spawn(move || async move {
-                    // Nobody leaves the shared table before all executors exist: the descriptors by which they
-                    // are woken must be in every table.
-                    all_exist.wait();
                     let last_word = LastWord(&failing);
-                    if let Err(why) = begin(CoreId(index), plan, &begun).await {
+                    if let Err(why) = begin(CoreId(index), plan, &stages, &begun).await {
                         let _ = failing.try_send(why);
                     }
                     drop(last_word);
@@ -119,6 +108,13 @@ impl Edge {
             .map_err(|why| {
                 ServeError::System("start the cores", io::Error::other(why.to_string()))
             })?;
+        stages.all_left.wait();
+        let claims = Claims::make(config);
+        let listeners = claims.as_ref().map(Claims::listeners).unwrap_or_default();
+        // Set once, here.
+        let _ = stages.listeners.set(listeners);
+        stages.addresses_known.wait();
+        let Claims { smtp, smtps } = claims?;
         let mut tables = Ok(plan.tables);
         for _ in 0..cores.count() {
             match reports.recv() {
@@ -130,8 +126,8 @@ impl Edge {
         Ok(Self {
             threads,
             failures,
-            smtp,
-            smtps,
+            smtp: smtp.iter().map(|claim| claim.address).collect(),
+            smtps: smtps.iter().map(|claim| claim.address).collect(),
             tables,
         })
     }
@@ -167,8 +163,58 @@ impl Drop for LastWord<'_> {
     }
 }
 
+/// The steps that the cores and whoever starts them take together.
+struct Stages {
+    /// Nobody leaves the shared table before all executors exist: the descriptors by which they are woken must be in
+    /// every table.
+    all_exist: Barrier,
+    /// No socket is made before all cores have left the shared table: it would stay open in theirs for ever.
+    all_left: Barrier,
+    /// Then the ports are found, and every core listens.
+    addresses_known: Barrier,
+    listeners: OnceLock<Vec<(Listener, SocketAddr)>>,
+}
+
+impl Stages {
+    fn new(cores: usize) -> Self {
+        Self {
+            all_exist: Barrier::new(cores),
+            all_left: Barrier::new(cores + 1),
+            addresses_known: Barrier::new(cores + 1),
+            listeners: OnceLock::new(),
+        }
+    }
+}
+
+/// The addresses that are ours, kept from others until every core listens.
+struct Claims {
+    smtp: Vec<Claim>,
+    smtps: Vec<Claim>,
+}
+
+impl Claims {
+    fn make(config: &Config) -> Result<Self, ServeError> {
+        Ok(Self {
+            smtp: claim(&config.listen.smtp)?,
+            smtps: claim(&config.listen.smtps)?,
+        })
+    }
+
+    fn listeners(&self) -> Vec<(Listener, SocketAddr)> {
+        let of = |kind, claims: &[Claim]| {
+            let addresses = claims.iter().map(|claim| (kind, claim.address));
+            addresses.collect::<Vec<_>>()
+        };
+        [
+            of(Listener::Smtp, &self.smtp),
+            of(Listener::Smtps, &self.smtps),
+        ]
+        .concat()
+    }
+}
+
 /// Finds the ports, and makes sure that nobody else listens there.
-fn claim(addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, ServeError> {
+fn claim(addresses: &[SocketAddr]) -> Result<Vec<Claim>, ServeError> {
     addresses
         .iter()
         .map(|address| socket::claim(*address).map_err(|why| ServeError::Listen(*address, why)))
@@ -197,17 +243,22 @@ fn executor(cpu: usize, index: usize) -> LocalExecutorBuilder {
 async fn begin(
     id: CoreId,
     plan: Plan,
+    stages: &Stages,
     begun: &std::sync::mpsc::Sender<Begun>,
 ) -> Result<(), String> {
+    stages.all_exist.wait();
     let tables = match plan.tables {
         DescriptorTables::Shared => Ok(DescriptorTables::Shared),
         DescriptorTables::PerCore => process::own_descriptor_table()
             .map(|()| DescriptorTables::PerCore)
             .map_err(|why| why.to_string()),
     };
+    stages.all_left.wait();
+    stages.addresses_known.wait();
+    let addresses = stages.listeners.get().map_or(&[][..], Vec::as_slice);
     let made = Ring::new(plan.buffers)
         .map_err(|why| ServeError::System("make a core's ring", why))
-        .and_then(|ring| Ok((ring, open(&plan)?)));
+        .and_then(|ring| Ok((ring, open(addresses, plan.backlog)?)));
     let (ring, listeners) = match made {
         Ok(made) => made,
         Err(why) => {
@@ -237,11 +288,14 @@ async fn begin(
 }
 
 /// This core's share of every listener.
-fn open(plan: &Plan) -> Result<Vec<(Listener, OwnedFd)>, ServeError> {
-    plan.listeners
+fn open(
+    addresses: &[(Listener, SocketAddr)],
+    backlog: u32,
+) -> Result<Vec<(Listener, OwnedFd)>, ServeError> {
+    addresses
         .iter()
         .map(|(kind, address)| {
-            socket::listen_shared(*address, plan.backlog)
+            socket::listen_shared(*address, backlog)
                 .map(|socket| (*kind, socket.into()))
                 .map_err(|why| ServeError::Listen(*address, why))
         })

@@ -203,7 +203,8 @@ fn not_implemented(line: &[u8]) -> IResult<&[u8], &[u8], CommandError> {
     .parse(line)
 }
 
-/// The first word of an HTTP request, or a field of a message's header (RFC 5322 section 2.2).
+/// The first word of an HTTP request, of SSH (RFC 4253 section 4.2) or of a proxy's header, or a field of a message's header
+/// (RFC 5322 section 2.2).
 fn not_smtp(line: &[u8]) -> IResult<&[u8], &[u8], CommandError> {
     let method = alt((
         tag("CONNECT"),
@@ -217,7 +218,13 @@ fn not_smtp(line: &[u8]) -> IResult<&[u8], &[u8], CommandError> {
         tag("TRACE"),
     ));
     let name = take_while1(|byte| matches!(byte, b'!'..=b'9' | b';'..=b'~'));
-    alt((terminated(method, tag(" ")), terminated(name, tag(": ")))).parse(line)
+    alt((
+        terminated(method, tag(" ")),
+        tag("SSH-"),
+        tag("PROXY "),
+        terminated(name, tag(": ")),
+    ))
+    .parse(line)
 }
 
 /// A space or the end of the line.

@@ -4,6 +4,7 @@
 
 use super::Ring;
 use super::slot::Piece;
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -81,6 +82,7 @@ impl Connection {
         }
         if slot.sending {
             slot.wait(context);
+            slot.flushing = true;
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
@@ -90,7 +92,7 @@ impl Connection {
     ///
     /// # Panics
     /// When the bytes given before have not been sent ([`Connection::poll_sent`]).
-    pub fn send(&self, bytes: Vec<u8>) {
+    pub fn send(&self, bytes: Cow<'static, [u8]>) {
         let mut inner = self.ring.inner.borrow_mut();
         let slot = &mut inner.slots[self.index as usize];
         assert!(

@@ -12,7 +12,7 @@
 //! 4. **Each receive buffer is in one place** (see `pool`): a completion moves it out of the
 //!    kernel's hands into the slot's queue, from there into a [`Chunk`], and the chunk's drop wipes it
 //!    and gives it back.
-//! 5. **The pool is nobody's own.** A connection may hold [`QUEUE_MAX`] unread pieces; beyond that
+//! 5. **The pool is nobody's own.** A connection may hold `QUEUE_MAX` (4) unread pieces; beyond that
 //!    its receive is cancelled until it has read (what the kernel delivers in one go, 32 pieces at most, still comes). When fewer than half of the buffers are left, unread pieces
 //!    move to memory of their own.
 //! 6. **The ring outlives what it gave.** When it is dropped it cancels everything, waits for the
@@ -36,6 +36,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use pool::Pool;
 use slot::{Piece, Receiving, Slot};
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -454,7 +455,6 @@ impl Inner {
             } else {
                 slot.queue.push(Piece::Buffer(buffer, length));
             }
-            self.slots[index as usize].eager = false;
         }
         let slot = &mut self.slots[index as usize];
         match -result {
@@ -468,7 +468,9 @@ impl Inner {
                 slot.failed = true;
             }
         }
-        slot.wake();
+        if std::mem::take(&mut slot.eager) {
+            slot.wake();
+        }
         if slot.queue.len() >= QUEUE_MAX {
             self.cancel_receive(index);
         } else if last && result > 0 {
@@ -501,11 +503,18 @@ impl Inner {
                 return;
             }
             Ok(length) if slot.sent + length >= slot.outgoing.len() => {}
-            _ => slot.failed = true,
+            // What cannot be written to is not worth reading from.
+            _ => {
+                slot.failed = true;
+                slot.ended = true;
+                slot.flushing = true;
+            }
         }
-        slot.outgoing = Vec::new();
+        slot.outgoing = Cow::Borrowed(&[]);
         slot.sent = 0;
-        slot.wake();
+        if std::mem::take(&mut slot.flushing) {
+            slot.wake();
+        }
     }
 
     /// Closes an abandoned connection once nothing is under way, and frees its slot once it is closed.

@@ -1,5 +1,6 @@
 //! What the ring keeps for one connection.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Waker};
@@ -75,10 +76,12 @@ pub(super) struct Slot {
     /// A send is in the kernel, and `outgoing` must not be touched.
     pub(super) sending: bool,
     pub(super) sent: usize,
-    pub(super) outgoing: Vec<u8>,
+    pub(super) outgoing: Cow<'static, [u8]>,
     pub(super) queue: Queue,
     /// Its task waits for input, and will take at once what comes.
     pub(super) eager: bool,
+    /// Its task waits until what it gave has been sent. Most do not, and are not woken for it.
+    pub(super) flushing: bool,
     waker: Option<Waker>,
 }
 
@@ -94,9 +97,10 @@ impl Slot {
             abandoned: false,
             sending: false,
             sent: 0,
-            outgoing: Vec::new(),
+            outgoing: Cow::Borrowed(&[]),
             queue: Queue::default(),
             eager: false,
+            flushing: false,
             waker: None,
         }
     }

@@ -82,7 +82,7 @@ fn bytes_go_both_ways() {
     let (connection, mut peer) = pair(&ring);
     peer.write_all(b"hello").expect("written");
     assert_eq!(receive_bytes(&ring, &connection, 5), b"hello");
-    connection.send(b"good day".to_vec());
+    connection.send(b"good day".to_vec().into());
     assert_eq!(sent(&ring, &connection), Ok(()));
     let mut answer = [0; 8];
     peer.read_exact(&mut answer).expect("read");
@@ -142,7 +142,7 @@ fn a_connection_may_die_at_every_step() {
         },
         // The peer does not read: the send cannot complete.
         |ring, connection, _peer| {
-            connection.send(vec![b'x'; 8 << 20]);
+            connection.send(vec![b'x'; 8 << 20].into());
             ring.turn(PATIENCE, &mut Turn::default())
                 .expect("the ring works");
             assert!(connection.poll_sent(&context()).is_pending());
@@ -151,7 +151,7 @@ fn a_connection_may_die_at_every_step() {
         },
         |ring, connection, peer| {
             drop(peer);
-            connection.send(b"to nobody".to_vec());
+            connection.send(b"to nobody".to_vec().into());
             assert_eq!(sent(ring, &connection), Err(Lost));
         },
         |_, connection, _| {
@@ -266,7 +266,7 @@ fn what_was_received_is_wiped_when_it_has_been_read() {
 fn a_ring_may_be_dropped_with_everything_under_way() {
     let ring = Ring::new(16).expect("a ring");
     let (connection, peer) = pair(&ring);
-    connection.send(vec![b'x'; 8 << 20]);
+    connection.send(vec![b'x'; 8 << 20].into());
     ring.turn(Duration::ZERO, &mut Turn::default())
         .expect("the ring works");
     drop(connection);
