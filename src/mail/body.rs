@@ -1,10 +1,10 @@
 //! The bytes of a message, as an opaque handle.
 //!
-//! A body is written once, piece by piece, and then never changed. It
-//! grows by whole segments, never by moving, so no copy of a mail is left behind in freed memory;
-//! the binary's allocator overwrites what is freed (see docs/decisions). Its bytes are paid for by
-//! the [`Reservation`] that it carries and that gives them back when the body goes. Mailboxes share
-//! the [`Message`](super::Message) that it belongs to.
+//! A body is written once, piece by piece, and then never changed. It grows by whole segments,
+//! never by moving, so no copy of a mail is left behind in freed memory; the binary's allocator
+//! overwrites what is freed (see docs/decisions). Its bytes are paid for by the [`Reservation`] that
+//! it carries and that gives them back when the body goes. Mailboxes share the
+//! [`Message`](super::Message) that it belongs to.
 //!
 //! Most messages come in one piece: those take two allocations, one for the trace headers and one
 //! of just the size of the rest.

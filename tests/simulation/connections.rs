@@ -29,8 +29,9 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) const fn deadline(client: &Self) -> Option<Instant> {
-        client.driver.deadline()
+    /// When its session must have gone on.
+    pub(crate) const fn deadline(&self) -> Option<Instant> {
+        self.driver.deadline()
     }
 }
 
