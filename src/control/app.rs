@@ -5,7 +5,7 @@ use super::rate::{Client, RateLimiter, Standing, Verdict};
 use super::wire::{Passed, REFUSED_PATH};
 use super::{Facts, Phase, Settings, TokenKey, api, operator};
 use crate::edge::{Busy, CoreId, CoreShard, Cores};
-use crate::metrics::process::{ProcessMetrics, Route, Status};
+use crate::metrics::process::{self, ProcessMetrics, Route, Status};
 use crate::policy::recipients;
 use crate::store::Holder;
 use arc_swap::ArcSwap;
@@ -123,6 +123,7 @@ pub(super) async fn answer(
     let refused = passed
         .refused
         .filter(|_| request.uri().path() == REFUSED_PATH);
+    let method = method_label(request.method());
     let waits = waits(route, request.uri().query());
     let mut response = match refused {
         Some(offence) => Problem::Head(offence).into_response(),
@@ -135,7 +136,8 @@ pub(super) async fn answer(
         response.headers_mut().insert(header::CONNECTION, close);
     }
     let status = Status::of(response.status().as_u16());
-    app.metrics.http_requests.of(route, status).add_shared(1);
+    let requests = app.metrics.http_requests.of(route, method, status);
+    requests.add_shared(1);
     if !waits {
         let span = app.cores.now().since(started);
         app.metrics
@@ -143,6 +145,20 @@ pub(super) async fn answer(
             .observe_shared(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
     }
     response
+}
+
+fn method_label(method: &Method) -> process::Method {
+    use process::Method as Label;
+    match *method {
+        Method::DELETE => Label::Delete,
+        Method::GET => Label::Get,
+        Method::HEAD => Label::Head,
+        Method::OPTIONS => Label::Options,
+        Method::PATCH => Label::Patch,
+        Method::POST => Label::Post,
+        Method::PUT => Label::Put,
+        _ => Label::Other,
+    }
 }
 
 /// Whether the answer may come late because nothing has happened yet.
