@@ -1,5 +1,6 @@
 //! What every request goes through, whichever side it comes to.
 
+use super::clients::Clients;
 use super::problem::Problem;
 use super::rate::{Client, RateLimiter, Standing, Verdict};
 use super::wire::{Passed, REFUSED_PATH};
@@ -37,6 +38,8 @@ pub(super) struct App {
     pub(super) tokens: TokenKey,
     pub(super) metrics: Arc<ProcessMetrics>,
     pub(super) phase: watch::Receiver<Phase>,
+    /// Of the public side.
+    pub(super) clients: Clients,
     /// Never held across an await, and the control plane has one thread: nobody waits for it.
     rate: Mutex<RateLimiter>,
 }
@@ -50,6 +53,7 @@ impl App {
             tokens: facts.tokens,
             metrics: facts.metrics,
             phase,
+            clients: Clients::default(),
             rate: Mutex::new(RateLimiter::new(clients_max)),
         }
     }

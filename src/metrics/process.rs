@@ -37,6 +37,12 @@ labels! {
         Other = "other",
     }
 
+    /// Why an HTTP connection was closed unanswered.
+    HttpRefused as "reason" {
+        ClientConnections = "client_connections",
+        Connections = "connections",
+    }
+
     /// What came of reading the settings again.
     Reload as "result" {
         Failed = "failed",
@@ -179,8 +185,8 @@ metrics! {
     http_request_duration as "mayfly_http_request_duration_seconds": Histogram<Latency>,
     /// HTTP connections open now.
     http_connections as "mayfly_http_connections": Gauge,
-    /// HTTP connections closed unanswered because too many were open.
-    http_connections_refused as "mayfly_http_connections_refused_total": Counter,
+    /// HTTP connections closed unanswered because too many were open, of all clients or of this one.
+    http_connections_refused as "mayfly_http_connections_refused_total": Family<HttpRefused>,
     /// Failed accepts on the HTTP listeners.
     http_accept_errors as "mayfly_http_accept_errors_total": Counter,
     /// Event streams open now.
