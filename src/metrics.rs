@@ -10,8 +10,8 @@
 mod measure;
 
 pub use measure::{
-    Counter, Declaration, Family, Gauge, Grid, Histogram, Kind, Label, LabelSet, Latency, Levels,
-    Metric, Reading, Scale, Seconds, Size,
+    Counter, Cube, Declaration, Family, Gauge, Grid, Histogram, Kind, Label, LabelSet, Latency,
+    Levels, Metric, Reading, Scale, Seconds, Size, Stay, Time,
 };
 
 /// Declares the enums that serve as labels.
@@ -70,12 +70,10 @@ labels! {
         R421 = "421",
         R451 = "451",
         R452 = "452",
-        R454 = "454",
         R500 = "500",
         R501 = "501",
         R502 = "502",
         R503 = "503",
-        R504 = "504",
         R521 = "521",
         R550 = "550",
         R552 = "552",
@@ -142,7 +140,13 @@ labels! {
         Full = "full",
         Resumed = "resumed",
         TimedOut = "timed_out",
-        TooMany = "too_many",
+    }
+
+    /// The version of TLS that a handshake agreed on; one that failed agreed on none.
+    TlsVersion as "version" {
+        None = "none",
+        Tls12 = "tls12",
+        Tls13 = "tls13",
     }
 
     /// Why a stored copy of a message went.
@@ -183,13 +187,14 @@ macro_rules! metrics {
 
 /// What one core counts is summed over the cores, but for these, which are shown for each core.
 pub const PER_CORE: &[&str] = &[
+    "mayfly_inbox_waiting_requests",
     "mayfly_smtp_connections",
     "mayfly_store_mailboxes",
     "mayfly_store_messages",
 ];
 
 metrics! {
-    /// What one core counts. The core is the only writer.
+    /// What one core counts. The core is the only writer, but for the depth of its inbox, which a scrape looks up.
     #[repr(align(128))]
     pub struct CoreMetrics;
     /// Connections accepted, by kind of listener.
@@ -200,6 +205,8 @@ metrics! {
     smtp_connections_refused as "mayfly_smtp_connections_refused_total": Family<Refused>,
     /// Sessions that ended, by how.
     smtp_sessions_ended as "mayfly_smtp_sessions_ended_total": Family<Ended>,
+    /// Time from accepting a connection to its end.
+    smtp_session_duration as "mayfly_smtp_session_duration_seconds": Histogram<Stay>,
     /// Failed accepts. Accepting pauses when descriptors run out, so this grows slowly even then.
     smtp_accept_errors as "mayfly_smtp_accept_errors_total": Counter,
     /// Commands read.
@@ -222,10 +229,14 @@ metrics! {
     message_bytes as "mayfly_message_bytes_total": Counter,
     /// Sizes of accepted messages.
     message_size as "mayfly_message_size_bytes": Histogram<Size>,
+    /// Time from an accepted MAIL to its message being stored, for accepted messages.
+    transaction_duration as "mayfly_smtp_transaction_duration_seconds": Histogram<Latency>,
+    /// Time from the 354 to the end of data, for accepted messages.
+    data_duration as "mayfly_smtp_data_duration_seconds": Histogram<Latency>,
     /// Time from the end of data to the reply being handed to the kernel.
     data_ack as "mayfly_smtp_data_ack_duration_seconds": Histogram<Latency>,
-    /// TLS handshakes, by how they ended.
-    tls_handshakes as "mayfly_tls_handshakes_total": Family<Handshake>,
+    /// TLS handshakes, by how they ended and the version agreed on.
+    tls_handshakes as "mayfly_tls_handshakes_total": Grid<Handshake, TlsVersion>,
     /// Time that successful TLS handshakes took, the peer's share included.
     tls_handshake_duration as "mayfly_tls_handshake_duration_seconds": Histogram<Latency>,
     /// Mailboxes that exist now.
@@ -236,6 +247,12 @@ metrics! {
     store_delivered as "mayfly_store_delivered_total": Counter,
     /// Copies of messages that went, by why.
     store_gone as "mayfly_store_gone_total": Family<Gone>,
+    /// Copies of messages that came for a mailbox that its holder had erased meanwhile, and went with it.
+    store_late as "mayfly_store_late_total": Counter,
+    /// Mailboxes given to a holder.
+    store_mailboxes_created as "mayfly_store_mailboxes_created_total": Counter,
+    /// Mailboxes that their holder erased.
+    store_mailboxes_erased as "mayfly_store_mailboxes_erased_total": Counter,
     /// Mailboxes whose time was up.
     store_mailboxes_expired as "mayfly_store_mailboxes_expired_total": Counter,
     /// How far behind its promise the last expiry was.
@@ -244,6 +261,8 @@ metrics! {
     store_watchers_dropped as "mayfly_store_watchers_dropped_total": Counter,
     /// Requests from other cores and from the control plane.
     inbox_requests as "mayfly_inbox_requests_total": Counter,
+    /// Requests that wait in a core's inbox now.
+    inbox_waiting as "mayfly_inbox_waiting_requests": Gauge,
     /// Requests refused because this core's inbox was full.
     inbox_full as "mayfly_inbox_full_total": Counter,
     /// Turns of the core's loop.
@@ -343,6 +362,11 @@ mod tests {
         let metrics = CoreMetrics::default();
         metrics.smtp_commands.of(Command::Mail).add(3);
         metrics.message_size.observe(2000);
+        // Combinations of two labels are shown from their first count on.
+        let handshakes = metrics
+            .tls_handshakes
+            .of(Handshake::Full, TlsVersion::Tls13);
+        handshakes.increment();
         let mut names = Vec::new();
         let mut mails = 0;
         metrics.read(&mut |declaration, labels, reading| {
@@ -366,5 +390,6 @@ mod tests {
     fn shown_bounds_belong_to_the_bounds() {
         assert_eq!(Latency::BOUNDS.len(), Latency::SHOWN.len());
         assert_eq!(Size::BOUNDS.len(), Size::SHOWN.len());
+        assert_eq!(Stay::BOUNDS.len(), Stay::SHOWN.len());
     }
 }

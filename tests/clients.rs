@@ -95,6 +95,17 @@ fn swaks_delivers_in_the_clear_and_with_every_kind_of_tls() {
         (handshakes("full"), handshakes("failed")),
         (TLS.len() as u64, 0)
     );
+    for (label, version) in [("tls12", " 1.2"), ("tls13", " 1.3")] {
+        let expected = TLS.iter().filter(|it| it.0.ends_with(version)).count();
+        assert_eq!(handshakes(label), expected as u64, "{label}");
+    }
+    let accepted = gateway.metric("mayfly_messages_accepted_total", "");
+    for name in ["transaction", "data"] {
+        let observed = format!("mayfly_smtp_{name}_duration_seconds_count");
+        assert_eq!(gateway.metric(&observed, ""), accepted, "{name}");
+    }
+    let ended = gateway.metric("mayfly_smtp_sessions_ended_total", "");
+    gateway.await_metric("mayfly_smtp_session_duration_seconds_count", "", ended);
 }
 
 /// Runs s_client up to QUIT; says whether it could, and what it said.
@@ -151,6 +162,7 @@ fn a_session_is_resumed_at_its_listener_and_at_no_other() {
     }
     assert_eq!(gateway.metric("mayfly_tls_handshakes_total", "resumed"), 4);
     assert_eq!(gateway.metric("mayfly_tls_handshakes_total", "full"), 8);
+    assert_eq!(gateway.metric("mayfly_tls_handshakes_total", "tls12"), 6);
 }
 
 #[test]

@@ -34,6 +34,7 @@ fn hang_up_puts_new_limits_in_force_and_a_bad_file_changes_nothing() {
 
     gateway.reload(BROKEN);
     gateway.await_metric(reloaded, "", 0);
+    gateway.await_metric("mayfly_config_reloads_total", "failed", 1);
     assert_eq!(advertised(&gateway), "26214400");
     poll(|| match gateway.said() {
         said if said.contains("conections_max") && said.contains("connections_max") => Ok(()),
@@ -44,6 +45,7 @@ fn hang_up_puts_new_limits_in_force_and_a_bad_file_changes_nothing() {
 
     gateway.reload(TIGHTER);
     gateway.await_metric(reloaded, "", 1);
+    gateway.await_metric("mayfly_config_reloads_total", "succeeded", 1);
     assert!(
         Client::connect(gateway.smtp)
             .rest()

@@ -136,6 +136,9 @@ settings! {
         pub rate_clients_max: u32 = 65_536,
         /// Connections open at once; more are closed unanswered.
         pub connections_max: u32 = 10_000,
+        /// Connections to the public listeners open at once from one client address (/64 for IPv6); more are closed unanswered. 0 means no limit.
+        /// Behind a reverse proxy all connections come from the proxy's address: set it to 0 there, or as high as connections_max.
+        pub connections_per_client_max: u32 = 100,
         /// The longest a request's head may take to arrive.
         pub header_timeout: Span = Span::secs(10),
         /// The largest head of a request.

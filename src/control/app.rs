@@ -1,11 +1,12 @@
 //! What every request goes through, whichever side it comes to.
 
+use super::clients::Clients;
 use super::problem::Problem;
 use super::rate::{Client, RateLimiter, Standing, Verdict};
 use super::wire::{Passed, REFUSED_PATH};
 use super::{Facts, Phase, Settings, TokenKey, api, operator};
 use crate::edge::{Busy, CoreId, CoreShard, Cores};
-use crate::metrics::process::{ProcessMetrics, Route, Status};
+use crate::metrics::process::{self, ProcessMetrics, Route, Status};
 use crate::policy::recipients;
 use crate::store::Holder;
 use arc_swap::ArcSwap;
@@ -37,6 +38,8 @@ pub(super) struct App {
     pub(super) tokens: TokenKey,
     pub(super) metrics: Arc<ProcessMetrics>,
     pub(super) phase: watch::Receiver<Phase>,
+    /// Of the public side.
+    pub(super) clients: Clients,
     /// Never held across an await, and the control plane has one thread: nobody waits for it.
     rate: Mutex<RateLimiter>,
 }
@@ -50,6 +53,7 @@ impl App {
             tokens: facts.tokens,
             metrics: facts.metrics,
             phase,
+            clients: Clients::default(),
             rate: Mutex::new(RateLimiter::new(clients_max)),
         }
     }
@@ -123,6 +127,7 @@ pub(super) async fn answer(
     let refused = passed
         .refused
         .filter(|_| request.uri().path() == REFUSED_PATH);
+    let method = method_label(request.method());
     let waits = waits(route, request.uri().query());
     let mut response = match refused {
         Some(offence) => Problem::Head(offence).into_response(),
@@ -135,7 +140,8 @@ pub(super) async fn answer(
         response.headers_mut().insert(header::CONNECTION, close);
     }
     let status = Status::of(response.status().as_u16());
-    app.metrics.http_requests.of(route, status).add_shared(1);
+    let requests = app.metrics.http_requests.of(route, method, status);
+    requests.add_shared(1);
     if !waits {
         let span = app.cores.now().since(started);
         app.metrics
@@ -143,6 +149,20 @@ pub(super) async fn answer(
             .observe_shared(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
     }
     response
+}
+
+fn method_label(method: &Method) -> process::Method {
+    use process::Method as Label;
+    match *method {
+        Method::DELETE => Label::Delete,
+        Method::GET => Label::Get,
+        Method::HEAD => Label::Head,
+        Method::OPTIONS => Label::Options,
+        Method::PATCH => Label::Patch,
+        Method::POST => Label::Post,
+        Method::PUT => Label::Put,
+        _ => Label::Other,
+    }
 }
 
 /// Whether the answer may come late because nothing has happened yet.

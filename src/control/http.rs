@@ -8,6 +8,7 @@ use super::framing::HeadLimits;
 use super::rate::Client;
 use super::wire::Wire;
 use super::{Phase, api, operator};
+use crate::metrics::process::HttpRefused;
 use axum::Router;
 use axum::body::Body;
 use hyper::server::conn::http1;
@@ -53,12 +54,14 @@ pub(super) async fn accept(app: Arc<App>, side: Side, listener: TcpListener) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) if has_room(&app, side) => {
-                let open = OpenConnection::new(Arc::clone(&app));
-                let router = router.clone();
-                connections.spawn(serve_connection(open, side, router, stream, peer));
-            }
-            Ok(_) => app.metrics.http_connections_refused.add_shared(1),
+            Ok((stream, peer)) => match OpenConnection::admit(&app, side, peer) {
+                Ok(open) => {
+                    let router = router.clone();
+                    connections.spawn(serve_connection(open, router, stream));
+                }
+                // Before a request there is nothing to answer: the connection is closed.
+                Err(why) => app.metrics.http_connections_refused.of(why).add_shared(1),
+            },
             Err(why) => {
                 app.metrics.http_accept_errors.add_shared(1);
                 pause_accepting(&why).await;
@@ -98,6 +101,7 @@ async fn pause_accepting(why: &io::Error) {
     }
 }
 
+/// Whether all clients together may open one more.
 fn has_room(app: &App, side: Side) -> bool {
     let public_max = u64::from(app.settings.load().http.connections_max);
     let connections_max = match side {
@@ -111,28 +115,41 @@ fn has_room(app: &App, side: Side) -> bool {
 /// Counts a connection for as long as it lives.
 struct OpenConnection {
     app: Arc<App>,
+    side: Side,
+    client: Client,
 }
 
 impl OpenConnection {
-    fn new(app: Arc<App>) -> Self {
+    /// Lets a client in, or says why not.
+    fn admit(app: &Arc<App>, side: Side, peer: SocketAddr) -> Result<Self, HttpRefused> {
+        if !has_room(app, side) {
+            return Err(HttpRefused::Connections);
+        }
+        let client = Client::from(peer.ip());
+        let limit = app.settings.load().http.connections_per_client_max;
+        if side == Side::Public && !app.clients.enter(client, limit) {
+            return Err(HttpRefused::ClientConnections);
+        }
         app.metrics.http_connections.increment_shared();
-        Self { app }
+        Ok(Self {
+            app: Arc::clone(app),
+            side,
+            client,
+        })
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.app.metrics.http_connections.decrement_shared();
+        if self.side == Side::Public {
+            self.app.clients.leave(self.client);
+        }
     }
 }
 
-async fn serve_connection(
-    open: OpenConnection,
-    side: Side,
-    router: Router,
-    stream: TcpStream,
-    peer: SocketAddr,
-) {
+async fn serve_connection(open: OpenConnection, router: Router, stream: TcpStream) {
+    let side = open.side;
     let http = open.app.settings.load().http.clone();
     let head_bytes_max = http.header_bytes_max.as_usize();
     let limits = HeadLimits {
@@ -144,7 +161,7 @@ async fn serve_connection(
     let wire = Wire::new(stream, limits, http.request_timeout.0);
     let gate = wire.gate();
     let app = Arc::clone(&open.app);
-    let client = Client::from(peer.ip());
+    let client = open.client;
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let answer = app::answer(
             Arc::clone(&app),

@@ -5,7 +5,7 @@
 //! has no way to set a histogram's buckets and no counters with fractions, so those are written
 //! here in the same format.
 
-use crate::edge::Cores;
+use crate::edge::{CoreId, Cores};
 use crate::metrics::process::ProcessMetrics;
 use crate::metrics::{CoreMetrics, Declaration, Kind, PER_CORE, Reading, declarations};
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder};
@@ -21,6 +21,10 @@ pub(super) fn render(cores: &Cores, process: &ProcessMetrics) -> String {
     process.store_bytes.set(cores.ledger().used());
     process.store_bytes_limit.set(cores.ledger().limit());
     read_process(process);
+    for (number, core) in cores.metrics().iter().enumerate() {
+        let waiting = cores.inbox(CoreId(number)).waiting();
+        core.inbox_waiting.set(waiting as u64);
+    }
     let mut page = Page::new();
     for (number, core) in cores.metrics().iter().enumerate() {
         page.read_core(number, core);
@@ -176,6 +180,11 @@ fn read_process(process: &ProcessMetrics) {
     if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
         process.open_fds.set(open.count() as u64);
     }
+    if let Ok(netstat) = std::fs::read_to_string("/proc/net/netstat")
+        && let Some(overflows) = listen_overflows(&netstat)
+    {
+        process.listen_overflows.set(overflows);
+    }
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     if let Some(limit) = limit.current {
         process.max_fds.set(limit);
@@ -205,6 +214,18 @@ fn read_stat(stat: &str, process: &ProcessMetrics) {
     }
 }
 
+/// Finds `ListenOverflows` in `/proc/net/netstat`, where each line of names is followed by one of values.
+fn listen_overflows(netstat: &str) -> Option<u64> {
+    let mut lines = netstat.lines();
+    while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
+        let mut pairs = names.split(' ').zip(values.split(' '));
+        if let Some((_, value)) = pairs.find(|(name, _)| *name == "ListenOverflows") {
+            return value.parse().ok();
+        }
+    }
+    None
+}
+
 /// When the machine was booted, in seconds since 1970.
 fn boot_time() -> Option<u64> {
     let stat = std::fs::read_to_string("/proc/stat").ok()?;
@@ -217,7 +238,7 @@ mod tests {
     use super::*;
     use crate::edge::Clock;
     use crate::mail::Ledger;
-    use crate::metrics::process::{Route, Status};
+    use crate::metrics::process::{Method, Route, Status};
     use crate::metrics::{Command, Listener};
     use crate::store::HashKey;
 
@@ -231,7 +252,9 @@ mod tests {
             core.smtp_commands.of(Command::Mail).add(1);
         }
         let process = ProcessMetrics::default();
-        let ok = process.http_requests.of(Route::Messages, Status::S200);
+        let ok = process
+            .http_requests
+            .of(Route::Messages, Method::Get, Status::S200);
         ok.add_shared(7);
         render(&cores, &process)
     }
@@ -248,7 +271,7 @@ mod tests {
             "mayfly_message_size_bytes_bucket{le=\"+Inf\"} 2",
             "mayfly_message_size_bytes_sum 4000",
             "mayfly_message_size_bytes_count 2",
-            "mayfly_http_requests_total{route=\"messages\",code=\"200\"} 7",
+            "mayfly_http_requests_total{route=\"messages\",method=\"get\",code=\"200\"} 7",
             "mayfly_store_bytes_limit 1048576",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
@@ -274,6 +297,15 @@ mod tests {
             let shown = page.contains(&format!("\n{}", declaration.name));
             assert!(!shown || page.contains(&help), "{}", declaration.name);
         }
+    }
+
+    #[test]
+    fn overflows_are_found_by_name() {
+        let netstat = "TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 1 22 333\n\
+                       IpExt: InNoRoutes\nIpExt: 4\n";
+        assert_eq!(listen_overflows(netstat), Some(22));
+        assert_eq!(listen_overflows("TcpExt: ListenDrops\nTcpExt: 3\n"), None);
+        assert_eq!(listen_overflows(""), None);
     }
 
     #[test]

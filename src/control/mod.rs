@@ -10,6 +10,7 @@
 
 mod api;
 mod app;
+mod clients;
 mod events;
 mod framing;
 mod http;

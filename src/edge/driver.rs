@@ -12,7 +12,7 @@ use crate::clock::Instant;
 use crate::mail::message::QueueId;
 use crate::mail::trace::Trace;
 use crate::mail::{Body, BodyWriter, Message, Recipient};
-use crate::metrics::{Ended, Handshake, Listener};
+use crate::metrics::{Ended, Handshake, Listener, TlsVersion};
 use crate::policy::recipients::{self, Decision, MustExist};
 use crate::smtp::session::Profile;
 use crate::smtp::{
@@ -159,13 +159,13 @@ impl Driver<'_> {
         let result = self.link.start_tls(config, deadline).await;
         let metrics = self.core.metrics();
         match result {
-            Ok(resumed) => {
-                let label = if resumed {
+            Ok(agreed) => {
+                let label = if agreed.resumed {
                     Handshake::Resumed
                 } else {
                     Handshake::Full
                 };
-                metrics.tls_handshakes.of(label).increment();
+                metrics.tls_handshakes.of(label, agreed.version).increment();
                 let took = self.core.exact_now().since(began);
                 metrics.tls_handshake_duration.observe_duration(took);
                 Ok(())
@@ -175,7 +175,10 @@ impl Driver<'_> {
                     Ended::Timeout => Handshake::TimedOut,
                     _ => Handshake::Failed,
                 };
-                metrics.tls_handshakes.of(label).increment();
+                metrics
+                    .tls_handshakes
+                    .of(label, TlsVersion::None)
+                    .increment();
                 Err(ended)
             }
         }
@@ -203,8 +206,19 @@ impl Driver<'_> {
             }
             Question::Message(complete) => {
                 self.link.release_buffer();
-                self.unanswered.get_or_insert_with(|| core.exact_now());
+                let ended = core.exact_now();
+                self.unanswered.get_or_insert(ended);
+                let (begun, data_begun) = (complete.begun_at, complete.data_begun_at);
                 let receipt = store(core, complete, self.queue_id, self.link.is_tls()).await;
+                // Another turn has begun only if other cores had to store it too.
+                let stored = core.now().max(ended);
+                let metrics = core.metrics();
+                metrics
+                    .data_duration
+                    .observe_duration(ended.since(data_begun));
+                metrics
+                    .transaction_duration
+                    .observe_duration(stored.since(begun));
                 self.unconfirmed += 1;
                 Verdict::Message(Ok(receipt))
             }
@@ -307,6 +321,7 @@ async fn store(
         reverse_path,
         leases,
         body,
+        ..
     } = complete;
     let message = Arc::new(Message {
         queue_id,

@@ -200,6 +200,11 @@ impl Inbox {
         self.queue.is_empty()
     }
 
+    /// How many requests wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// The eventfd that rings when something is put in.
     pub fn bell(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()

@@ -4,7 +4,7 @@ use super::alarm::Alarm;
 use super::core::Core;
 use super::permits::Permit;
 use super::ring::{Chunk, Connection, Lost, Received};
-use super::tls::{Progress, Tls};
+use super::tls::{Agreed, Progress, Tls};
 use crate::clock::Instant;
 use crate::metrics::Ended;
 use rustls::ServerConfig;
@@ -275,7 +275,7 @@ impl Link {
         }
     }
 
-    /// Runs a TLS handshake; says whether a session was resumed.
+    /// Runs a TLS handshake; says what was agreed on.
     ///
     /// # Errors
     /// How the connection ended.
@@ -283,7 +283,7 @@ impl Link {
         &mut self,
         config: Arc<ServerConfig>,
         deadline: Instant,
-    ) -> Result<bool, Ended> {
+    ) -> Result<Agreed, Ended> {
         // Whoever says nothing keeps nobody waiting, and costs nothing yet.
         let mut place = None;
         self.hear_on(deadline, &mut place).await?;
@@ -311,10 +311,10 @@ impl Link {
                 place = Some(self.handshake_place(deadline).await?);
             }
         }
-        let resumed = tls.resumed();
+        let agreed = tls.agreed();
         self.tls = Some(tls);
         self.input = Input::Own(plaintext, 0);
-        Ok(resumed)
+        Ok(agreed)
     }
 
     /// Waits for the next bytes of a handshake. A place that is held meanwhile is given up when its time is over.

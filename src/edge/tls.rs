@@ -3,6 +3,7 @@
 //! rustls' unbuffered interface is used, so that between records an idle connection holds no
 //! buffer, and what was decrypted lies only in memory that we own.
 
+use crate::metrics::TlsVersion;
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
@@ -39,6 +40,15 @@ impl fmt::Display for Broken {
 }
 
 impl std::error::Error for Broken {}
+
+/// What a handshake agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// Whether the session was resumed with a ticket.
+    pub resumed: bool,
+    /// The version.
+    pub version: TlsVersion,
+}
 
 /// How far a call to [`Tls::receive`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,10 +203,17 @@ impl Tls {
         outgoing.truncate(start + written);
     }
 
-    /// Whether the session was resumed with a ticket. Known after the handshake.
+    /// What was agreed on. Known after the handshake.
     #[must_use]
-    pub fn resumed(&self) -> bool {
-        self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    pub fn agreed(&self) -> Agreed {
+        Agreed {
+            resumed: self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            version: match self.connection.protocol_version() {
+                Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
+                Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
+                _ => TlsVersion::None,
+            },
+        }
     }
 
     const fn progress(&self) -> Progress {

@@ -178,11 +178,14 @@ impl Turns {
                     counted,
                 };
                 let core = Rc::clone(&self.core);
+                let began = core.now();
                 glommio::spawn_local(async move {
                     let ended = driver::guarded(&core, connection, arrival).await;
                     let metrics = core.metrics();
                     metrics.smtp_connections.decrement();
                     metrics.smtp_sessions_ended.of(ended).increment();
+                    let lasted = core.now().since(began);
+                    metrics.smtp_session_duration.observe_duration(lasted);
                     if core.live().log_client_addresses {
                         tracing::info!(%client, how = Ended::VALUES[ended.index()], "a session ended");
                     }
@@ -337,6 +340,9 @@ impl Turns {
             .store_gone
             .of(Gone::Expired)
             .add(tally.messages_expired);
+        metrics.store_late.add(tally.messages_late);
+        metrics.store_mailboxes_created.add(tally.mailboxes_created);
+        metrics.store_mailboxes_erased.add(tally.mailboxes_erased);
         metrics.store_mailboxes_expired.add(tally.mailboxes_expired);
         metrics.store_watchers_dropped.add(tally.watchers_dropped);
         if tally.messages_expired + tally.mailboxes_expired > 0 {

@@ -132,6 +132,31 @@ impl<A: Label, B: Label> Grid<A, B> {
     }
 }
 
+/// One counter for each combination of values of three labels.
+#[derive(Debug)]
+pub struct Cube<A: Label, B: Label, C: Label> {
+    counters: Box<[Counter]>,
+    labels: std::marker::PhantomData<(A, B, C)>,
+}
+
+impl<A: Label, B: Label, C: Label> Default for Cube<A, B, C> {
+    fn default() -> Self {
+        let count = A::VALUES.len() * B::VALUES.len() * C::VALUES.len();
+        Self {
+            counters: (0..count).map(|_| Counter::default()).collect(),
+            labels: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<A: Label, B: Label, C: Label> Cube<A, B, C> {
+    /// The counter of one combination.
+    pub fn of(&self, first: A, second: B, third: C) -> &Counter {
+        let row = first.index() * B::VALUES.len() + second.index();
+        &self.counters[row * C::VALUES.len() + third.index()]
+    }
+}
+
 /// One gauge for each value of a label. Those that were never set are not shown.
 #[derive(Debug)]
 pub struct Levels<L: Label> {
@@ -164,6 +189,9 @@ pub trait Scale: 'static {
     /// How many observed units make one base unit (1,000,000 for microseconds shown as seconds).
     const PER_BASE_UNIT: f64;
 }
+
+/// A scale for durations, observed in microseconds.
+pub trait Time: Scale {}
 
 /// Counts by size class. One writer; any number of readers.
 #[derive(Debug)]
@@ -217,7 +245,41 @@ impl Scale for Latency {
     const PER_BASE_UNIT: f64 = 1e6;
 }
 
-impl Histogram<Latency> {
+impl Time for Latency {}
+
+/// How long sessions last: from 5 milliseconds to ten minutes, observed in microseconds.
+#[derive(Debug)]
+pub struct Stay;
+
+impl Scale for Stay {
+    const BOUNDS: &'static [u64] = &[
+        5_000,
+        10_000,
+        25_000,
+        50_000,
+        100_000,
+        250_000,
+        500_000,
+        1_000_000,
+        2_500_000,
+        5_000_000,
+        10_000_000,
+        30_000_000,
+        60_000_000,
+        120_000_000,
+        300_000_000,
+        600_000_000,
+    ];
+    const SHOWN: &'static [&'static str] = &[
+        "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "30", "60",
+        "120", "300", "600",
+    ];
+    const PER_BASE_UNIT: f64 = 1e6;
+}
+
+impl Time for Stay {}
+
+impl<S: Time> Histogram<S> {
     /// Counts one duration.
     pub fn observe_duration(&self, span: Duration) {
         self.observe(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
@@ -373,6 +435,29 @@ impl<A: Label, B: Label> Metric for Grid<A, B> {
         for (counter, pair) in self.counters.iter().zip(pairs) {
             if counter.value() > 0 {
                 each(&pair, Reading::Counter(counter.value()));
+            }
+        }
+    }
+}
+
+impl<A: Label, B: Label, C: Label> Metric for Cube<A, B, C> {
+    const KIND: Kind = Kind::Counter;
+    const LABELS: &'static [LabelSet] = &[
+        (A::NAME, A::VALUES),
+        (B::NAME, B::VALUES),
+        (C::NAME, C::VALUES),
+    ];
+
+    fn read(&self, each: &mut dyn FnMut(&[&'static str], Reading<'_>)) {
+        let mut counters = self.counters.iter();
+        for first in A::VALUES {
+            for second in B::VALUES {
+                for (third, counter) in C::VALUES.iter().zip(&mut counters) {
+                    // As with [`Grid`]: a series appears with its first count.
+                    if counter.value() > 0 {
+                        each(&[first, second, third], Reading::Counter(counter.value()));
+                    }
+                }
             }
         }
     }

@@ -5,8 +5,8 @@
 #![forbid(unsafe_code)]
 
 use super::{
-    Counter, Declaration, Gauge, Grid, Histogram, Kind, Label, LabelSet, Latency, Levels, Metric,
-    Reading, Seconds,
+    Counter, Cube, Declaration, Family, Gauge, Histogram, Kind, Label, LabelSet, Latency, Levels,
+    Metric, Reading, Seconds,
 };
 
 labels! {
@@ -23,6 +23,30 @@ labels! {
         Raw = "raw",
         Root = "root",
         Unknown = "unknown",
+    }
+
+    /// The method of an HTTP request.
+    Method as "method" {
+        Delete = "delete",
+        Get = "get",
+        Head = "head",
+        Options = "options",
+        Patch = "patch",
+        Post = "post",
+        Put = "put",
+        Other = "other",
+    }
+
+    /// Why an HTTP connection was closed unanswered.
+    HttpRefused as "reason" {
+        ClientConnections = "client_connections",
+        Connections = "connections",
+    }
+
+    /// What came of reading the settings again.
+    Reload as "result" {
+        Failed = "failed",
+        Succeeded = "succeeded",
     }
 
     /// The status of an HTTP answer.
@@ -141,24 +165,28 @@ metrics! {
     start_time as "mayfly_start_time_seconds": Gauge,
     /// Whether the last attempt to load the settings succeeded (1) or left the former ones in place (0).
     config_reloaded as "mayfly_config_last_reload_successful": Gauge,
+    /// Attempts to load the settings again, by what came of them.
+    config_reloads as "mayfly_config_reloads_total": Family<Reload>,
     /// When the settings in use were loaded, in seconds since 1970.
     config_reloaded_at as "mayfly_config_last_reload_success_timestamp_seconds": Gauge,
     /// When a certificate expires, in seconds since 1970, by its place in the settings.
     certificate_expiry as "mayfly_tls_certificate_expiry_timestamp_seconds": Levels<Certificate>,
     /// SMTP connections that may be open at once.
     smtp_connections_limit as "mayfly_smtp_connections_limit": Gauge,
+    /// Times that a listener's queue of new connections was full, for all listeners in this network namespace, mayfly's or not, as the kernel counts.
+    listen_overflows as "mayfly_listen_overflows_total": Counter,
     /// Bytes of the memory budget in use or reserved.
     store_bytes as "mayfly_store_bytes": Gauge,
     /// The memory budget for mail.
     store_bytes_limit as "mayfly_store_bytes_limit": Gauge,
-    /// HTTP requests answered, by part of the interface and status.
-    http_requests as "mayfly_http_requests_total": Grid<Route, Status>,
+    /// HTTP requests answered, by part of the interface, method and status.
+    http_requests as "mayfly_http_requests_total": Cube<Route, Method, Status>,
     /// Time from the head of an HTTP request to the head of its answer; calls that wait for mail and event streams are left out.
     http_request_duration as "mayfly_http_request_duration_seconds": Histogram<Latency>,
     /// HTTP connections open now.
     http_connections as "mayfly_http_connections": Gauge,
-    /// HTTP connections closed unanswered because too many were open.
-    http_connections_refused as "mayfly_http_connections_refused_total": Counter,
+    /// HTTP connections closed unanswered because too many were open, of all clients or of this one.
+    http_connections_refused as "mayfly_http_connections_refused_total": Family<HttpRefused>,
     /// Failed accepts on the HTTP listeners.
     http_accept_errors as "mayfly_http_accept_errors_total": Counter,
     /// Event streams open now.

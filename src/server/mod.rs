@@ -19,7 +19,7 @@ use crate::edge::inbox::Notice;
 use crate::edge::live::{Live, LiveError};
 use crate::edge::{Clock, Cores, probe, socket};
 use crate::mail::Ledger;
-use crate::metrics::process::{Certificate, ProcessMetrics};
+use crate::metrics::process::{Certificate, ProcessMetrics, Reload};
 use crate::store::HashKey;
 use arc_swap::ArcSwap;
 use planes::Edge;
@@ -191,7 +191,7 @@ impl Server {
         };
         let now = server.unix_secs(server.cores.now());
         server.metrics.start_time.set(now);
-        server.note_reload(true);
+        server.note_settings();
         server
     }
 
@@ -281,7 +281,8 @@ impl Server {
                 self.cores.tell_all(&Notice::Reload(Arc::clone(&live)));
                 self.live = live;
                 self.config = config;
-                self.note_reload(true);
+                self.note_settings();
+                self.count_reload(Reload::Succeeded);
                 if waiting.is_empty() {
                     tracing::info!("settings and certificates reloaded");
                 } else {
@@ -292,12 +293,17 @@ impl Server {
                 }
             }
             Err(why) => {
-                self.note_reload(false);
+                self.metrics.config_reloaded.set(0);
+                self.count_reload(Reload::Failed);
                 tracing::error!(
                     "the settings were not reloaded, the former ones stay in force:\n{why}"
                 );
             }
         }
+    }
+
+    fn count_reload(&self, result: Reload) {
+        self.metrics.config_reloads.of(result).add_shared(1);
     }
 
     /// New settings, with the values in force for those that need a restart.
@@ -314,11 +320,9 @@ impl Server {
         }
     }
 
-    fn note_reload(&self, succeeded: bool) {
-        self.metrics.config_reloaded.set(u64::from(succeeded));
-        if !succeeded {
-            return;
-        }
+    /// Shows the settings in force.
+    fn note_settings(&self) {
+        self.metrics.config_reloaded.set(1);
         self.metrics
             .config_reloaded_at
             .set(self.unix_secs(self.cores.now()));

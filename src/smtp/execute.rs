@@ -68,7 +68,8 @@ impl<L> Session<L> {
         if declared_bytes > self.profile.limits.message_bytes_max.0 {
             return self.answer_junk(&Reply::TooBig, turn);
         }
-        self.stage = Stage::Envelope(Box::new(Transaction::new(reverse_path, declared_bytes)));
+        let transaction = Transaction::new(reverse_path, declared_bytes, turn.now);
+        self.stage = Stage::Envelope(Box::new(transaction));
         self.say(&Reply::SenderOk, turn);
     }
 

@@ -54,6 +54,8 @@ enum At {
     BehindBareLf,
     /// In the rest of an over-long line.
     Discarding { read: u32, after_cr: bool },
+    /// In another protocol: no line can follow.
+    Binary,
 }
 
 impl LineReader {
@@ -68,8 +70,13 @@ impl LineReader {
         if input.is_empty() || matches!(self.at, At::Discarding { .. }) {
             return None;
         }
+        if self.at == At::Binary {
+            *input = &[];
+            return None;
+        }
         if self.at == At::Clean && self.partial.is_empty() && is_binary(input[0]) {
             *input = &[];
+            self.at = At::Binary;
             return Some(Line::Refused(LineOffence::Binary));
         }
         let room = line_bytes_max.saturating_sub(self.partial.len());
@@ -216,6 +223,7 @@ mod tests {
             assert_eq!(line, Some(Line::Refused(LineOffence::Binary)));
         }
         check(b"\tNOOP\r\nN\x16\r\n", &["\tNOOP", "N\x16"]);
+        check(b"\x16\x03\x01\r\nQUIT\r\n", &["!Binary"]);
     }
 
     #[test]

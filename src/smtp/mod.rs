@@ -144,6 +144,10 @@ pub struct Complete<L> {
     pub reverse_path: ReversePath,
     /// What each accepted recipient's verdict left.
     pub leases: Leases<L>,
+    /// When MAIL was accepted.
+    pub begun_at: Instant,
+    /// When its data could come.
+    pub data_begun_at: Instant,
     /// Trace headers and content.
     pub body: Body,
 }

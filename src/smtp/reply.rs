@@ -149,8 +149,6 @@ replies! {
     NoMemory = R452 "4.3.1" "Mail system full, try again later",
     /// The transaction has as many recipients as it may (RFC 5321 section 4.5.3.1.10).
     TooManyRecipients = R452 "4.5.3" "Too many recipients, send another copy",
-    /// TLS cannot be had now (RFC 3207 section 4).
-    TlsNotAvailable = R454 "4.7.0" "TLS not available now",
     /// A CR or LF that is not part of a CRLF in a command (RFC 5321 section 2.3.8).
     BareNewlineInCommand = R500 "5.5.2" "Lines end with <CR><LF> only",
     /// A line longer than the limit (RFC 5321 section 4.5.3.1.4).

@@ -17,6 +17,8 @@ use std::time::Duration;
 /// One mail transaction.
 pub(super) struct Transaction<L> {
     reverse_path: ReversePath,
+    /// When MAIL was accepted.
+    begun_at: Instant,
     /// As declared with SIZE; 0 if it was not.
     declared_bytes: u64,
     leases: Leases<L>,
@@ -29,9 +31,10 @@ pub(super) struct Transaction<L> {
 
 impl<L> Transaction<L> {
     /// What MAIL begins.
-    pub(super) fn new(reverse_path: ReversePath, declared_bytes: u64) -> Self {
+    pub(super) fn new(reverse_path: ReversePath, declared_bytes: u64, now: Instant) -> Self {
         Self {
             reverse_path,
+            begun_at: now,
             declared_bytes,
             leases: Leases::default(),
             only_recipient: None,
@@ -131,6 +134,8 @@ impl<L> Transaction<L> {
         Complete {
             reverse_path: self.reverse_path,
             leases: self.leases,
+            begun_at: self.begun_at,
+            data_begun_at: self.incoming.started_at,
             body: body.finish(),
         }
     }

@@ -35,7 +35,8 @@ settings! {
         pub message_ttl_max: Span = Span::secs(24 * 3600),
         /// The most messages in one mailbox.
         pub mailbox_messages_max: u32 = 500,
-        /// The most bytes in one mailbox, checked when a recipient is named; one message may go beyond.
+        /// The most bytes in one mailbox, checked when a recipient is named. A message counts once it is stored,
+        /// so each of those that are under way at the same time may go beyond.
         pub mailbox_bytes_max: Bytes = Bytes::mib(64),
         /// What happens when a mailbox is full.
         pub when_mailbox_full: WhenFull = WhenFull::Defer,

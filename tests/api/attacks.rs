@@ -2,8 +2,10 @@
 
 use crate::client::{Answer, connect, exchange, parse, send};
 use crate::house::{House, bearer, settings};
+use mayfly::metrics::process::HttpRefused;
 use mayfly::settings::{Bytes, Span};
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::time::Duration;
 
 const PROTECTION: [(&str, &str); 5] = [
@@ -375,5 +377,43 @@ fn connections_are_bounded() {
         "closed unanswered"
     );
     assert_eq!(send(house.operator, "GET", "/healthz", &[], "").status, 200);
-    assert_eq!(house.metrics.http_connections_refused.value(), 1);
+    let refused = house
+        .metrics
+        .http_connections_refused
+        .of(HttpRefused::Connections);
+    assert_eq!(refused.value(), 1);
+}
+
+#[test]
+fn connections_of_one_client_are_bounded() {
+    let mut settings = settings();
+    settings.http.connections_per_client_max = 2;
+    let house = House::with(settings);
+    let hold = || {
+        let mut stream = connect(house.public);
+        // An answer shows that the connection was taken in.
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .expect("sent");
+        let taken_in = matches!(stream.read(&mut [0; 64]), Ok(1..));
+        (stream, taken_in)
+    };
+    let refused = house
+        .metrics
+        .http_connections_refused
+        .of(HttpRefused::ClientConnections);
+    let (one, two) = (hold(), hold());
+    assert!(one.1 && two.1);
+    assert!(!hold().1, "closed unanswered");
+    assert_eq!(refused.value(), 1);
+    let elsewhere = send(house.operator, "GET", "/healthz", &[], "");
+    assert_eq!(
+        elsewhere.status, 200,
+        "the operator's side has no such limit"
+    );
+    // Whoever leaves makes room, before the server's end of the connection closes.
+    let mut leaving = one.0;
+    leaving.shutdown(Shutdown::Write).expect("shut down");
+    leaving.read_to_end(&mut Vec::new()).expect("closed");
+    assert!(hold().1, "there is room again");
 }

@@ -383,7 +383,9 @@ fn the_operator_reads_postmasters_mail() {
     );
     let page = String::from_utf8(page.body).expect("UTF-8");
     assert!(
-        page.contains("mayfly_http_requests_total{route=\"postmaster\",code=\"200\"} 4"),
+        page.contains(
+            "mayfly_http_requests_total{route=\"postmaster\",method=\"get\",code=\"200\"} 4"
+        ),
         "{page}"
     );
     assert!(!page.contains('@'), "no address on the metrics page");

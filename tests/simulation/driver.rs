@@ -358,6 +358,7 @@ impl Driver {
             reverse_path,
             leases,
             body,
+            ..
         } = complete;
         let whole = body.segments().collect::<Vec<_>>().concat();
         assert!(whole.starts_with(b"Return-Path: <"));
