@@ -3,7 +3,8 @@
 //! hyper's own server is used, not axum's, because only there the limits on heads, buffers and time
 //! can be set.
 
-use super::app::{self, App, Side};
+use super::answer::answer;
+use super::app::{App, Side};
 use super::framing::HeadLimits;
 use super::rate::Client;
 use super::wire::Wire;
@@ -163,7 +164,7 @@ async fn serve_connection(open: OpenConnection, router: Router, stream: TcpStrea
     let app = Arc::clone(&open.app);
     let client = open.client;
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let answer = app::answer(
+        let answer = answer(
             Arc::clone(&app),
             side,
             router.clone(),

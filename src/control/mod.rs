@@ -8,6 +8,7 @@
 //! There is no TLS here (a reverse proxy's job), no cookie, no CORS, no redirect, and no token in
 //! any URL, log line or error.
 
+mod answer;
 mod api;
 mod app;
 mod clients;

@@ -4,16 +4,23 @@
 //! (48 bits of a keyed hash) and its count (16 bits); zero is free. Finding, adding and taking away are single
 //! compare-and-swaps on a word, so a core never waits for another.
 //!
-//! Tolerance: two cores that meet a new client in the same instant may each start a word for it, so
-//! that for as long as both last it may have up to twice its limit; a connection of a client whose bucket is full of others
+//! Tolerance: two cores that meet a new client in the same instant may each start a word for it; the later word gives
+//! way to the earlier, unless a third core has used it or an earlier place has become free meanwhile, and then the client may
+//! have more than its limit for as long as both last; a connection of a client whose bucket is full of others
 //! is not counted (with eight words for each connection that may be open, fewer than one bucket in ten million); and
 //! connections that are let in by several cores in the same instant may each see the rate of the second without the others.
 
 use crate::store::HashKey;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
 
 const BUCKET: usize = 8;
 const COUNT_BITS: u32 = 16;
+
+/// How often a core tries to agree with others on a client's word before it lets a connection pass uncounted.
+const ATTEMPTS: u32 = 4;
 const COUNT: u64 = (1 << COUNT_BITS) - 1;
 
 #[repr(align(64))]
@@ -69,18 +76,26 @@ impl Clients {
     pub fn enter(&self, place: Place) -> (u32, bool) {
         self.open.fetch_add(1, Relaxed);
         let bucket = &self.buckets[place.bucket].0;
-        for word in bucket {
-            let added = word.fetch_update(Relaxed, Relaxed, |word| {
-                (word >> COUNT_BITS == place.fingerprint && word & COUNT < COUNT)
-                    .then_some(word + 1)
-            });
-            if let Ok(before) = added {
-                return (u32::try_from(before & COUNT).unwrap_or(u32::MAX) + 1, true);
+        for _ in 0..ATTEMPTS {
+            if let Some(count) = add(bucket, place.fingerprint) {
+                return (count, true);
             }
-        }
-        for word in bucket {
             let first = place.fingerprint << COUNT_BITS | 1;
-            if word.compare_exchange(0, first, Relaxed, Relaxed).is_ok() {
+            let Some(own) = bucket
+                .iter()
+                .position(|word| word.compare_exchange(0, first, AcqRel, Relaxed).is_ok())
+            else {
+                return (1, false);
+            };
+            // Another core may have started a word for the same client in the same instant. The first one stays.
+            let doubled = bucket[..own]
+                .iter()
+                .any(|word| word.load(Acquire) >> COUNT_BITS == place.fingerprint);
+            if !doubled
+                || bucket[own]
+                    .compare_exchange(first, 0, AcqRel, Relaxed)
+                    .is_err()
+            {
                 return (1, true);
             }
         }
@@ -135,6 +150,18 @@ impl Clients {
             .second
             .fetch_update(Relaxed, Relaxed, |word| Some(update(word)));
     }
+}
+
+/// Adds one to the client's word, if it has one.
+fn add(bucket: &[AtomicU64], fingerprint: u64) -> Option<u32> {
+    bucket.iter().find_map(|word| {
+        let before = word
+            .fetch_update(AcqRel, Acquire, |word| {
+                (word >> COUNT_BITS == fingerprint && word & COUNT < COUNT).then_some(word + 1)
+            })
+            .ok()?;
+        Some(u32::try_from(before & COUNT).unwrap_or(u32::MAX) + 1)
+    })
 }
 
 #[cfg(test)]
@@ -195,6 +222,28 @@ mod tests {
             (2, true),
             "the uncounted one took nothing away"
         );
+    }
+
+    #[test]
+    fn two_cores_that_meet_a_client_at_once_count_it_together() {
+        let clients = Clients::new(64, HashKey(5, 6));
+        for round in 0..5_000_u32 {
+            let place = clients.place(&round.to_le_bytes());
+            let start = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        start.wait();
+                        assert!(clients.enter(place).1);
+                    });
+                }
+            });
+            assert_eq!(clients.enter(place), (3, true), "round {round}");
+            for _ in 0..3 {
+                clients.leave(place, true);
+            }
+        }
+        assert_eq!(clients.open(), 0);
     }
 
     #[test]
