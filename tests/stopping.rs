@@ -87,6 +87,19 @@ fn told_to_stop_it_lets_transactions_finish_and_ends_everything_else() {
 }
 
 #[test]
+fn after_the_grace_time_even_a_transaction_ends_with_a_word() {
+    let mut gateway = Gateway::start("[server]\nshutdown_grace = \"100ms\"\n");
+    let (address, _) = gateway.create("slow");
+    let mut sending = Client::connect(gateway.smtp);
+    sending.greet().begin(&[&address]);
+    sending.raw(b"Subject: too slow\r\n");
+    gateway.signal("TERM");
+    assert!(sending.rest().starts_with("421 4.3.2"));
+    let status = gateway.wait();
+    assert_eq!(status.code(), Some(0), "{}", gateway.last_words());
+}
+
+#[test]
 fn told_twice_it_stops_at_once() {
     // Longer than this test waits.
     let mut gateway = Gateway::start("[server]\nshutdown_grace = \"10m\"\n");

@@ -38,12 +38,22 @@ pub struct Core {
     pub(super) alarms: Rc<Alarms>,
     pub(super) questions: Rc<Questions>,
     pub(super) handshakes: Rc<Permits>,
-    /// Set once the process stops: no new sessions, and those without a transaction end.
-    pub(super) draining: Cell<bool>,
+    pub(super) stage: Cell<Stage>,
     pub(super) halted: Cell<bool>,
     /// A task woke another: the loop must not sleep before it has run.
     pub(super) restless: Cell<bool>,
     queue_ids: (HashKey, Cell<u64>),
+}
+
+/// Whether the process stops, and how far that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It does not.
+    Serving,
+    /// No new sessions, and those without a transaction end.
+    Draining,
+    /// The grace time is over: all sessions end.
+    Cutting,
 }
 
 /// What a core is made of.
@@ -133,7 +143,7 @@ impl Core {
             now: Cell::new(now),
             alarms: Rc::new(Alarms::default()),
             questions: Rc::new(Questions::default()),
-            draining: Cell::new(false),
+            stage: Cell::new(Stage::Serving),
             halted: Cell::new(false),
             restless: Cell::new(false),
             queue_ids: (parts.queue_id_key, Cell::new(0)),
@@ -155,7 +165,7 @@ impl Core {
             from_client: u64::from(with_this) - 1,
             memory_used: self.cores.ledger().used(),
             memory_limit: self.cores.ledger().limit(),
-            shutting_down: self.draining.get(),
+            shutting_down: self.stage.get() != Stage::Serving,
         };
         let entry = Counted {
             clients: Arc::clone(&self.clients),
@@ -293,8 +303,8 @@ impl Core {
         &self.handshakes
     }
 
-    /// Whether the process stops.
-    pub fn is_draining(&self) -> bool {
-        self.draining.get()
+    /// Whether the process stops, and how far that is.
+    pub fn stage(&self) -> Stage {
+        self.stage.get()
     }
 }

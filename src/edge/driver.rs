@@ -2,7 +2,7 @@
 //!
 //! The session says what to do next ([`Action`]) and the driver does it. It decides nothing about the protocol.
 
-use super::core::{Arrival, Core, HeldLease};
+use super::core::{Arrival, Core, HeldLease, Stage};
 use super::inbox::CoreId;
 use super::link::{Filled, Link};
 use super::live::Live;
@@ -14,6 +14,7 @@ use crate::mail::trace::Trace;
 use crate::mail::{Body, BodyWriter, Message, Recipient};
 use crate::metrics::{Ended, Handshake, Listener, TlsVersion};
 use crate::policy::recipients::{self, Decision, MustExist};
+use crate::smtp::reply::Speaker;
 use crate::smtp::session::Profile;
 use crate::smtp::{
     Action, Beginning, CloseReason, Complete, Question, Receipt, Reply, Session, Verdict,
@@ -97,9 +98,14 @@ impl Driver<'_> {
         let mut session: Session<HeldLease> = Session::new(profile, self.core.now());
         let mut told = false;
         loop {
-            if self.core.is_draining() && !told {
-                told = true;
-                session.shut_down(self.core.metrics());
+            match self.core.stage() {
+                Stage::Serving => {}
+                Stage::Draining if told => {}
+                Stage::Draining => {
+                    told = true;
+                    session.shut_down(self.core.metrics());
+                }
+                Stage::Cutting => return self.cut().await,
             }
             match session.next_action() {
                 Action::Send(bytes) => self.send(bytes).await?,
@@ -120,6 +126,24 @@ impl Driver<'_> {
             self.core.metrics().data_ack.observe_duration(took);
         }
         Ok(())
+    }
+
+    /// Ends a session in the middle of its transaction (RFC 5321 section 3.8).
+    async fn cut(&mut self) -> Result<Ended, Ended> {
+        let live = self.core.live();
+        let speaker = Speaker {
+            hostname: &live.hostname,
+            message_bytes_max: live.limits.message_bytes_max.0,
+        };
+        let mut farewell = Vec::new();
+        Reply::ShuttingDown.write(speaker, &mut farewell);
+        self.core
+            .metrics()
+            .smtp_replies
+            .of(Reply::ShuttingDown.code())
+            .increment();
+        self.link.send(farewell.into()).await?;
+        Ok(Ended::Shutdown)
     }
 
     async fn wait(

@@ -105,6 +105,8 @@ pub enum Notice {
     Reload(Arc<Live>),
     /// Stop accepting; end idle sessions; let transactions finish.
     Drain,
+    /// The grace time is over: end the sessions that are left.
+    Cut,
     /// End now.
     Halt,
 }

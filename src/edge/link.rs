@@ -161,14 +161,14 @@ impl Link {
         if self.over {
             return Err(Ended::Lost);
         }
-        let draining = self.core.is_draining();
+        let stage = self.core.stage();
         let received = poll_fn(|context| {
             if self.alarm.has_rung() {
                 return Poll::Ready(None);
             }
             match self.connection.poll_receive(context) {
                 Poll::Ready(received) => Poll::Ready(Some(received)),
-                Poll::Pending if self.core.is_draining() != draining => Poll::Ready(None),
+                Poll::Pending if self.core.stage() != stage => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             }
         })

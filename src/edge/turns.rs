@@ -4,7 +4,7 @@
 //! new connections, and the bell of the inbox. One batch of completions wakes many tasks; then the loop yields,
 //! they run, and what they asked of the kernel goes out with the next turn.
 
-use super::core::{Arrival, Core};
+use super::core::{Arrival, Core, Stage};
 use super::driver;
 use super::inbox::{Notice, Request};
 use super::questions::Answer;
@@ -311,8 +311,12 @@ impl Turns {
                 self.core.live.replace(Rc::new(live.own()));
             }
             Notice::Drain => {
-                self.core.draining.set(true);
+                self.core.stage.set(Stage::Draining);
                 self.core.ring.close_listeners();
+                self.core.ring.wake_all();
+            }
+            Notice::Cut => {
+                self.core.stage.set(Stage::Cutting);
                 self.core.ring.wake_all();
             }
             Notice::Halt => self.core.halted.set(true),

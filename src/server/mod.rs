@@ -36,6 +36,9 @@ use tokio::time::sleep;
 /// How often the sessions that are left are counted while the process stops.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
+/// How long the last sessions have, after the grace time, to take their 421.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// Why the server could not start or had to stop.
 #[derive(Debug)]
 pub enum ServeError {
@@ -229,6 +232,9 @@ impl Server {
             () = self.sessions_end() => tracing::info!("all sessions have ended"),
             () = sleep(self.config.server.shutdown_grace.0) => {
                 tracing::warn!(sessions = self.sessions(), "the grace time is over: the remaining sessions are cut off");
+                self.cores.tell_all(&Notice::Cut);
+                // Whoever does not take a last word in this time does without.
+                let _ = tokio::time::timeout(LAST_WORD, self.sessions_end()).await;
             }
             () = signals.stop() => {
                 tracing::warn!("told twice: stopping at once");
