@@ -14,7 +14,6 @@ use crate::mail::trace::Trace;
 use crate::mail::{Body, BodyWriter, Message, Recipient};
 use crate::metrics::{Ended, Handshake, Listener, TlsVersion};
 use crate::policy::recipients::{self, Decision, MustExist};
-use crate::smtp::reply::Speaker;
 use crate::smtp::session::Profile;
 use crate::smtp::{
     Action, Beginning, CloseReason, Complete, Question, Receipt, Reply, Session, Verdict,
@@ -130,13 +129,7 @@ impl Driver<'_> {
 
     /// Ends a session in the middle of its transaction (RFC 5321 section 3.8).
     async fn cut(&mut self) -> Result<Ended, Ended> {
-        let live = self.core.live();
-        let speaker = Speaker {
-            hostname: &live.hostname,
-            message_bytes_max: live.limits.message_bytes_max.0,
-        };
-        let mut farewell = Vec::new();
-        Reply::ShuttingDown.write(speaker, &mut farewell);
+        let farewell = self.core.live().say(Reply::ShuttingDown);
         self.core
             .metrics()
             .smtp_replies

@@ -3,6 +3,7 @@
 use super::certificates::{self, CertificateError, Identity};
 use crate::config::Config;
 use crate::config::sections::Tls;
+use crate::smtp::reply::{Reply, Speaker};
 use crate::{policy, smtp, store};
 use rustls::ServerConfig;
 use std::fmt;
@@ -63,6 +64,18 @@ impl Live {
             limits: Arc::new(smtp::Limits::clone(&self.limits)),
             ..self.clone()
         }
+    }
+
+    /// A reply that no session gives: for those who get none, and for those whose session is cut off.
+    #[must_use]
+    pub fn say(&self, reply: Reply) -> Vec<u8> {
+        let speaker = Speaker {
+            hostname: &self.hostname,
+            message_bytes_max: self.limits.message_bytes_max.0,
+        };
+        let mut line = Vec::new();
+        reply.write(speaker, &mut line);
+        line
     }
 
     /// The state that a configuration describes, in this calendar year. `identities` of the state before are kept when none are configured,

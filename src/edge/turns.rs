@@ -13,7 +13,6 @@ use crate::clock::Instant;
 use crate::metrics::{Ended, Gone, Label as _, Listener, Refused};
 use crate::policy::admission::Refusal;
 use crate::smtp::Reply;
-use crate::smtp::reply::Speaker;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -216,13 +215,7 @@ impl Turns {
             .of(label)
             .increment();
         if listener == Listener::Smtp {
-            let live = self.core.live();
-            let speaker = Speaker {
-                hostname: &live.hostname,
-                message_bytes_max: live.limits.message_bytes_max.0,
-            };
-            let mut line = Vec::new();
-            reply.write(speaker, &mut line);
+            let line = self.core.live().say(reply);
             let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
             // The line is a courtesy: a client that cannot take it at once does without.
             let _ = rustix::net::send(socket, &line, flags);
