@@ -20,7 +20,9 @@ use mayfly::smtp::command::parse;
 use mayfly::smtp::data::{DataReader, Piece};
 use mayfly::smtp::line::LineReader;
 use mayfly::smtp::session::Profile;
-use mayfly::smtp::{Action, Limits, Question, Receipt, Reply, Session, Verdict};
+use mayfly::smtp::{
+    Action, Extension, Extensions, Limits, Question, Receipt, Reply, Session, Verdict,
+};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -90,6 +92,7 @@ fn converse(profile: &Profile, input: &[u8], ledger: &Ledger, metrics: &CoreMetr
             Action::Ask(question) => {
                 let reserve = |bytes| ledger.reserve(bytes).ok_or(Reply::NoMemory);
                 let verdict = match question {
+                    Question::Impersonate(_) => Verdict::Impersonate(Ok(())),
                     Question::Recipient { .. } => Verdict::Recipient(Ok(())),
                     Question::Begin(begin) => {
                         Verdict::Begin(reserve(begin.bytes).map(BodyWriter::new))
@@ -114,6 +117,7 @@ fn converse(profile: &Profile, input: &[u8], ledger: &Ledger, metrics: &CoreMetr
                 }
                 session.receive(&mut chunk, Instant::ZERO, metrics);
             }
+            Action::Pause { until } => session.resume(until),
             Action::StartTls | Action::Close(_) => return sent,
         }
     }
@@ -122,7 +126,8 @@ fn converse(profile: &Profile, input: &[u8], ledger: &Ledger, metrics: &CoreMetr
 fn session(c: &mut Criterion) {
     let profile = Profile {
         hostname: "mx.test".into(),
-        starttls: false,
+        extensions: Extensions::ALL.without(Extension::StartTls),
+        xclient: false,
         tls: false,
         limits: Arc::new(Limits::default()),
     };

@@ -31,7 +31,7 @@ use mayfly::clock::Instant;
 use mayfly::mail::{BodyWriter, Ledger};
 use mayfly::metrics::CoreMetrics;
 use mayfly::settings::{Bytes, Span};
-use mayfly::smtp::{Action, Limits, Question, Reply, Session, Verdict};
+use mayfly::smtp::{Action, Extensions, Limits, Question, Reply, Session, Verdict};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -198,7 +198,10 @@ impl Stage {
             }
         }
         let mut profile = profile(Arc::new(limits));
-        (profile.starttls, profile.tls) = (starttls, tls);
+        profile.tls = tls;
+        if starttls {
+            profile.extensions = Extensions::ALL;
+        }
         let now = Instant::from_secs(1);
         Self {
             session: Session::new(profile, now),
@@ -235,6 +238,10 @@ impl Stage {
                     "plaintext" => self.session.plaintext_behind_starttls(&self.metrics),
                     other => panic!("no such end of a handshake: {other}"),
                 },
+                Action::Pause { until } => {
+                    self.now = until;
+                    self.session.resume(self.now);
+                }
                 Action::Wait { deadline } => {
                     self.deadline = deadline;
                     if chunk.is_empty() {
@@ -293,6 +300,7 @@ impl Stage {
             Question::Recipient { .. } => {
                 Verdict::Recipient(refusal.map_or_else(|| Ok(Rc::clone(&self.leases)), Err))
             }
+            Question::Impersonate(_) => Verdict::Impersonate(refusal.map_or(Ok(()), Err)),
             Question::Begin(beginning) => {
                 let open = || Ok(BodyWriter::new(reserve(beginning.bytes)));
                 Verdict::Begin(refusal.map_or_else(open, Err))

@@ -16,7 +16,8 @@ use crate::metrics::{Ended, Handshake, Listener, TlsVersion};
 use crate::policy::recipients::{self, Decision, MustExist};
 use crate::smtp::session::Profile;
 use crate::smtp::{
-    Action, Beginning, CloseReason, Complete, Question, Receipt, Reply, Session, Verdict,
+    Action, Beginning, CloseReason, Complete, Extension, Extensions, Question, Receipt, Reply,
+    Session, Verdict,
 };
 use crate::store::{Existence, Lease, Unavailable};
 use std::borrow::Cow;
@@ -89,7 +90,11 @@ impl Driver<'_> {
         }
         let profile = Profile {
             hostname: Arc::clone(&live.hostname),
-            starttls: self.listener == Listener::Smtp && live.tls.starttls,
+            extensions: match live.tls.starttls {
+                true => Extensions::ALL,
+                false => Extensions::ALL.without(Extension::StartTls),
+            },
+            xclient: false,
             tls: self.listener == Listener::Smtps,
             limits: Arc::clone(&live.limits),
         };
@@ -110,6 +115,10 @@ impl Driver<'_> {
                 Action::Send(bytes) => self.send(bytes).await?,
                 Action::Ask(question) => self.ask(&mut session, question).await,
                 Action::StartTls => self.start_tls(&mut session).await?,
+                Action::Pause { until } => {
+                    self.link.pause(until).await;
+                    session.resume(self.core.now());
+                }
                 Action::Wait { deadline } => self.wait(&mut session, deadline).await?,
                 Action::Close(reason) => return Ok(ended(reason)),
             }
@@ -207,11 +216,13 @@ impl Driver<'_> {
             Question::Recipient {
                 recipient,
                 declared_bytes,
+                is_first: _,
             } => {
                 // The answer may come from another core: the receive buffer is not kept waiting for it.
                 self.link.release_buffer();
                 Verdict::Recipient(place(core, &recipient, declared_bytes).await)
             }
+            Question::Impersonate(_) => Verdict::Impersonate(Err(Reply::NotImplemented)),
             Question::Begin(beginning) => {
                 self.queue_id = core.queue_id();
                 Verdict::Begin(

@@ -156,6 +156,21 @@ impl Link {
         }
     }
 
+    /// Does nothing until then, or until the process stops. What comes in meanwhile waits.
+    pub async fn pause(&mut self, until: Instant) {
+        self.release_buffer();
+        self.alarm.set(until);
+        let stage = self.core.stage();
+        poll_fn(|context| {
+            if self.alarm.has_rung() || self.core.stage() != stage {
+                return Poll::Ready(());
+            }
+            self.connection.attend(context);
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// The next piece from the ring; `None` when the alarm rang or the process stops.
     async fn receive(&mut self) -> Result<Option<Chunk>, Ended> {
         if self.over {

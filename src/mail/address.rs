@@ -173,6 +173,28 @@ impl Address {
     }
 }
 
+impl ReversePath {
+    /// Whether it can be written without SMTPUTF8 (RFC 6531).
+    #[must_use]
+    pub fn is_ascii(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Address(address) => address.is_ascii(),
+        }
+    }
+}
+
+impl Recipient {
+    /// Whether it can be written without SMTPUTF8 (RFC 6531).
+    #[must_use]
+    pub fn is_ascii(&self) -> bool {
+        match self {
+            Self::Postmaster => true,
+            Self::Address(address) => address.as_str().is_ascii(),
+        }
+    }
+}
+
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Address(..)")

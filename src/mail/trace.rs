@@ -23,6 +23,10 @@ pub enum With {
     Esmtps,
     /// After HELO.
     Smtp,
+    /// After EHLO, with SMTPUTF8 (RFC 6531 section 4.3).
+    Utf8Smtp,
+    /// After EHLO, with SMTPUTF8, inside TLS.
+    Utf8Smtps,
 }
 
 impl With {
@@ -31,6 +35,8 @@ impl With {
             Self::Esmtp => "ESMTP",
             Self::Esmtps => "ESMTPS",
             Self::Smtp => "SMTP",
+            Self::Utf8Smtp => "UTF8SMTP",
+            Self::Utf8Smtps => "UTF8SMTPS",
         }
     }
 }

@@ -2,11 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use super::CloseReason;
 use super::command::{Command, CommandError, MailParameters, parse};
 use super::reply::Reply;
 use super::session::{Hello, Session, Stage, Turn};
 use super::transaction::Transaction;
+use super::{CloseReason, Extension};
 use crate::mail::{Recipient, ReversePath};
 use crate::metrics::{Offence, RecipientResult};
 
@@ -110,7 +110,7 @@ impl<L> Session<L> {
     fn start_tls(&mut self, more_input: bool, turn: Turn<'_>) {
         if self.profile.tls {
             self.refuse(&Reply::BadSequence, Offence::Sequence, turn);
-        } else if !self.profile.starttls {
+        } else if !self.profile.extensions.offers(Extension::StartTls) {
             self.refuse(&Reply::NotImplemented, Offence::Syntax, turn);
         } else if self.hello.is_none() {
             self.refuse(&Reply::BadSequence, Offence::Sequence, turn);
@@ -134,7 +134,7 @@ impl<L> Session<L> {
     }
 
     const fn offers_starttls(&self) -> bool {
-        self.profile.starttls && !self.profile.tls
+        self.profile.extensions.offers(Extension::StartTls) && !self.profile.tls
     }
 
     /// Gives the reply to a command that moves no mail.

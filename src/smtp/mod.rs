@@ -15,11 +15,13 @@
 pub mod command;
 pub mod data;
 mod execute;
+pub mod extension;
 pub mod line;
 pub mod reply;
 pub mod session;
 mod transaction;
 
+pub use extension::{Extension, Extensions};
 pub use reply::Reply;
 pub use session::Session;
 
@@ -28,6 +30,8 @@ use crate::mail::trace::With;
 use crate::mail::{Body, BodyWriter, Recipient, Reservation, ReversePath};
 use crate::settings::{Bytes, Span, settings};
 use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 settings! {
@@ -71,6 +75,11 @@ pub enum Action<L> {
     Ask(Question<L>),
     /// Every reply has been sent: run the handshake, then call [`Session::tls_established`].
     StartTls,
+    /// Do nothing until then, whatever comes in: then call [`Session::resume`].
+    Pause {
+        /// When to go on.
+        until: Instant,
+    },
     /// Nothing to do before more input or `deadline`.
     Wait {
         /// When to call [`Session::expire`] if no input has come that completes what is awaited.
@@ -89,7 +98,11 @@ pub enum Question<L> {
         recipient: Recipient,
         /// The size that `MAIL` declared (RFC 1870), 0 if none.
         declared_bytes: u64,
+        /// Whether `MAIL` has named none before.
+        is_first: bool,
     },
+    /// May the client speak for another one? (XCLIENT)
+    Impersonate(Impersonation),
     /// DATA was asked for: reserve memory and open a body that begins with the trace headers.
     Begin(Beginning),
     /// The body outgrows its reservation: reserve this much more.
@@ -99,6 +112,20 @@ pub enum Question<L> {
     },
     /// The message is complete: store it for every recipient, or for none.
     Message(Complete<L>),
+}
+
+/// Whom a trusted client speaks for (XCLIENT). What it did not say stays as it was.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Impersonation {
+    /// The client's address.
+    pub address: Option<IpAddr>,
+}
+
+impl fmt::Debug for Impersonation {
+    /// Never the address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Impersonation(..)")
+    }
 }
 
 /// What is needed to open a body.
@@ -125,6 +152,10 @@ pub enum Protocol {
     Esmtp,
     /// After EHLO, inside TLS.
     Esmtps,
+    /// After EHLO, with SMTPUTF8 (RFC 6531 section 4.3).
+    Utf8Smtp,
+    /// After EHLO, with SMTPUTF8, inside TLS.
+    Utf8Smtps,
 }
 
 impl From<Protocol> for With {
@@ -133,6 +164,8 @@ impl From<Protocol> for With {
             Protocol::Smtp => Self::Smtp,
             Protocol::Esmtp => Self::Esmtp,
             Protocol::Esmtps => Self::Esmtps,
+            Protocol::Utf8Smtp => Self::Utf8Smtp,
+            Protocol::Utf8Smtps => Self::Utf8Smtps,
         }
     }
 }
@@ -204,6 +237,8 @@ impl<L> IntoIterator for Leases<L> {
 pub enum Verdict<L> {
     /// To [`Question::Recipient`].
     Recipient(Result<L, Reply>),
+    /// To [`Question::Impersonate`].
+    Impersonate(Result<(), Reply>),
     /// To [`Question::Begin`].
     Begin(Result<BodyWriter, Reply>),
     /// To [`Question::Grow`].

@@ -7,7 +7,7 @@
 use super::line::{Line, LineOffence, LineReader};
 use super::reply::{Reply, Speaker};
 use super::transaction::{Progress, Transaction, rejected_for};
-use super::{Action, CloseReason, Limits, Protocol, Question, Receipt, Verdict};
+use super::{Action, CloseReason, Extensions, Limits, Protocol, Question, Receipt, Verdict};
 use crate::clock::Instant;
 use crate::mail::{BodyWriter, Recipient};
 use crate::metrics::{Command as Verb, CoreMetrics, Offence, RecipientResult};
@@ -46,8 +46,10 @@ pub struct Session<L> {
 pub struct Profile {
     /// Our name, 255 bytes at most.
     pub hostname: Arc<str>,
-    /// Whether STARTTLS is offered.
-    pub starttls: bool,
+    /// What is offered beside the basic commands.
+    pub extensions: Extensions,
+    /// Whether this client may speak for others (XCLIENT).
+    pub xclient: bool,
     /// Whether TLS is there already (an implicit TLS listener).
     pub tls: bool,
     /// What it may do.
@@ -209,6 +211,16 @@ impl<L> Session<L> {
         self.stop_if_idle(Turn { now, metrics });
     }
 
+    /// Other limits hold from now on: the pressure on the server has changed, or the settings.
+    pub fn set_limits(&mut self, limits: Arc<Limits>) {
+        self.profile.limits = limits;
+    }
+
+    /// The pause that [`Action::Pause`] asked for is over.
+    pub const fn resume(&mut self, now: Instant) {
+        self.replied_at = now;
+    }
+
     /// Whether a transaction is under way: MAIL was accepted, and its end is not yet decided.
     #[must_use]
     pub const fn in_transaction(&self) -> bool {
@@ -224,10 +236,10 @@ impl<L> Session<L> {
         let (stage, action) = match self.take_stage() {
             Stage::AskRecipient(transaction, recipient) => {
                 let candidate = (transaction.recipients() == 0).then(|| recipient.clone());
-                let declared_bytes = transaction.declared_bytes();
                 let question = Question::Recipient {
                     recipient,
-                    declared_bytes,
+                    declared_bytes: transaction.declared_bytes(),
+                    is_first: candidate.is_some(),
                 };
                 (
                     Stage::AwaitRecipient(transaction, candidate),

@@ -15,7 +15,9 @@ use mayfly::smtp::data::{DataReader, HopCounter, Piece};
 use mayfly::smtp::line::{Line, LineReader};
 use mayfly::smtp::reply::Speaker;
 use mayfly::smtp::session::Profile;
-use mayfly::smtp::{Action, Complete, Limits, Question, Receipt, Reply, Session, Verdict};
+use mayfly::smtp::{
+    Action, Complete, Extension, Extensions, Limits, Question, Receipt, Reply, Session, Verdict,
+};
 use std::sync::Arc;
 
 /// The memory that all messages of a conversation have.
@@ -39,7 +41,8 @@ pub(crate) fn tight_limits() -> Arc<Limits> {
 pub(crate) fn profile(limits: Arc<Limits>) -> Profile {
     Profile {
         hostname: "mx.test".into(),
-        starttls: false,
+        extensions: Extensions::ALL.without(Extension::StartTls),
+        xclient: false,
         tls: false,
         limits,
     }
@@ -76,6 +79,7 @@ pub(crate) fn converse(
                 session.answer(decide(question, &ledger), now, &metrics);
             }
             Action::StartTls => unreachable!("it was not offered"),
+            Action::Pause { until } => session.resume(until),
             Action::Wait { .. } => {
                 if chunk.is_empty() {
                     if left.is_empty() {
@@ -107,7 +111,9 @@ pub(crate) fn describe<L>(question: &Question<L>) -> String {
         Question::Recipient {
             recipient,
             declared_bytes,
+            ..
         } => format!("Recipient {} size={declared_bytes}", shown(Some(recipient))),
+        Question::Impersonate(whom) => format!("Impersonate {:?}", whom.address),
         Question::Begin(beginning) => format!(
             "Begin {} from={} helo={} with={:?} for={}",
             beginning.bytes,
@@ -167,6 +173,7 @@ fn decide(question: Question<Vec<u8>>, ledger: &Ledger) -> Verdict<Vec<u8>> {
                 _ => Ok(Vec::new()),
             })
         }
+        Question::Impersonate(_) => Verdict::Impersonate(Ok(())),
         Question::Begin(beginning) => Verdict::Begin(reserve(beginning.bytes).map(BodyWriter::new)),
         Question::Grow { bytes } => Verdict::Grow(reserve(bytes)),
         Question::Message(complete) => {

@@ -10,7 +10,9 @@ use mayfly::mail::{BodyWriter, Ledger, Message};
 use mayfly::metrics::CoreMetrics;
 use mayfly::policy::recipients::{self, Decision, Rules};
 use mayfly::smtp::session::Profile;
-use mayfly::smtp::{Action, Beginning, Limits, Question, Receipt, Reply, Session, Verdict};
+use mayfly::smtp::{
+    Action, Beginning, Extensions, Limits, Question, Receipt, Reply, Session, Verdict,
+};
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -40,7 +42,8 @@ impl Kept {
         let now = Instant::ZERO;
         let profile = Profile {
             hostname: "mx.mayfly.test".into(),
-            starttls: true,
+            extensions: Extensions::ALL,
+            xclient: false,
             tls: false,
             limits: Arc::new(Limits::default()),
         };
@@ -76,6 +79,7 @@ impl Kept {
                 }
                 Action::Wait { .. } if input.is_empty() => return answered,
                 Action::Wait { .. } => {}
+                Action::Pause { until } => self.session.resume(until),
                 Action::StartTls | Action::Close(_) => return answered,
             }
             if !input.is_empty() {
@@ -94,6 +98,7 @@ impl Kept {
                     Decision::RelayDenied => Err(Reply::RelayDenied),
                 })
             }
+            Question::Impersonate(_) => Verdict::Impersonate(Ok(())),
             Question::Begin(beginning) => {
                 Verdict::Begin(self.open(&beginning).ok_or(Reply::NoMemory))
             }

@@ -14,7 +14,8 @@ use mayfly::policy::recipients::{self, Accept, Decision, MustExist, Rules};
 use mayfly::settings::{Bytes, Span};
 use mayfly::smtp::session::Profile;
 use mayfly::smtp::{
-    Action, Beginning, CloseReason, Complete, Limits, Question, Receipt, Reply, Session, Verdict,
+    Action, Beginning, CloseReason, Complete, Extensions, Limits, Question, Receipt, Reply,
+    Session, Verdict,
 };
 use mayfly::store::{Existence, Lease};
 use std::collections::{BTreeMap, VecDeque};
@@ -162,7 +163,8 @@ impl Driver {
     pub(crate) fn new(peer: Peer, now: Instant) -> Self {
         let profile = Profile {
             hostname: HOSTNAME.into(),
-            starttls: true,
+            extensions: Extensions::ALL,
+            xclient: false,
             tls: false,
             limits: Arc::new(limits()),
         };
@@ -267,6 +269,7 @@ impl Driver {
                     return outputs.push(Output::Handshake);
                 }
                 Action::StartTls => self.session.plaintext_behind_starttls(tools.metrics),
+                Action::Pause { until } => self.session.resume(until),
                 Action::Wait { .. } if !self.connected => {
                     return outputs.push(Output::End(Ended::Lost));
                 }
@@ -308,6 +311,7 @@ impl Driver {
             Question::Recipient {
                 recipient,
                 declared_bytes,
+                ..
             } => match place(&recipient, declared_bytes) {
                 Err(reply) => Some(Verdict::Recipient(Err(reply))),
                 Ok(ask) => {
@@ -316,6 +320,7 @@ impl Driver {
                     None
                 }
             },
+            Question::Impersonate(_) => Some(Verdict::Impersonate(Ok(()))),
             Question::Begin(beginning) => {
                 *tools.last_name += 1;
                 self.name = *tools.last_name;
