@@ -5,7 +5,8 @@
 mod harness;
 
 use harness::{
-    converse, fuzz_chunk, fuzz_command, fuzz_data, fuzz_line, fuzz_session, tight_limits,
+    converse, fuzz_address, fuzz_chunk, fuzz_command, fuzz_data, fuzz_line, fuzz_session,
+    tight_limits,
 };
 use mayfly::smtp::{Limits, Newlines};
 use proptest::prelude::*;
@@ -91,8 +92,16 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn no_address_upsets_the_grammar(text in "[a-zA-Z\"\\\\@ .+ü＠ａßΣİ\u{37E}\u{212A}\u{308}한\u{85}\u{3002}-]{0,14}@?[a-zü\\[\\]:1.xn-]{0,9}") {
+        fuzz_address(text.as_bytes());
+    }
+}
+
 #[test]
 fn the_fuzz_corpus_is_survived() {
+    replay("address", fuzz_address);
     replay("chunk", fuzz_chunk);
     replay("command", fuzz_command);
     replay("data", fuzz_data);

@@ -153,6 +153,32 @@ fn recipients(config: &Config, found: &mut Vec<Violation>) {
         };
         found.push(Violation::new(&[KEY], why, fix).at_item(item));
     }
+    recipients_but_domains(&config.recipients, found);
+}
+
+fn recipients_but_domains(given: &Rules, found: &mut Vec<Violation>) {
+    for (item, local) in given.reserved_local_parts.iter().enumerate() {
+        let alone = Rules {
+            reserved_local_parts: vec![local.clone()],
+            ..Rules::default()
+        };
+        if let Err(why) = normalized(alone) {
+            let key = "recipients.reserved_local_parts";
+            let fix = "give what stands before the `@`, in quotes if it needs them";
+            found.push(Violation::new(&[key], why.to_string(), fix).at_item(item));
+        }
+    }
+    let alone = Rules {
+        subaddress_separators: given.subaddress_separators.clone(),
+        ..Rules::default()
+    };
+    if let Err(why) = normalized(alone) {
+        found.push(Violation::new(
+            &["recipients.subaddress_separators"],
+            why.to_string(),
+            "write \"+\", \"+-\", or \"\" for none",
+        ));
+    }
 }
 
 fn store(config: &Config, found: &mut Vec<Violation>) {
@@ -281,12 +307,15 @@ fn least_times(config: &Config, found: &mut Vec<Violation>) {
 
 /// A domain in its canonical form, or what is wrong with it. The grammar belongs to the room that compares domains.
 fn domain(name: &str) -> Result<String, RulesError> {
-    let mut rules = Rules {
+    let alone = Rules {
         domains: vec![name.to_owned()],
         ..Rules::default()
     };
-    normalize(&mut rules)?;
-    Ok(rules.domains.swap_remove(0))
+    normalized(alone).map(|mut rules| rules.domains.swap_remove(0))
+}
+
+fn normalized(mut rules: Rules) -> Result<Rules, RulesError> {
+    normalize(&mut rules).map(|()| rules)
 }
 
 /// Brings names into the form in which they are compared. Only for settings that break no rule.

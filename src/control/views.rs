@@ -20,6 +20,7 @@ const ADDRESSES_MAX: usize = 100;
 pub(super) fn mailbox(state: &MailboxState, wall: &WallClock) -> Value {
     json!({
         "address": state.address.as_str(),
+        "address_unicode": state.address.to_unicode(),
         "created_at": wall.rfc3339(state.created_at),
         "expires_at": state.expires_at.map(|at| wall.rfc3339(at)),
         "messages": state.messages,

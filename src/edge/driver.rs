@@ -10,7 +10,7 @@ use super::questions::Answer;
 use super::ring::Connection;
 use crate::clock::Instant;
 use crate::mail::message::QueueId;
-use crate::mail::trace::Trace;
+use crate::mail::trace::{Protection, Trace};
 use crate::mail::{Body, BodyWriter, Message, Recipient};
 use crate::metrics::{Ended, Handshake, Listener, TlsVersion};
 use crate::policy::recipients::{self, Decision, MustExist};
@@ -225,8 +225,10 @@ impl Driver<'_> {
             Question::Impersonate(_) => Verdict::Impersonate(Err(Reply::NotImplemented)),
             Question::Begin(beginning) => {
                 self.queue_id = core.queue_id();
+                let tls = self.link.protection();
                 Verdict::Begin(
-                    open_body(core, self.client, self.queue_id, &beginning).ok_or(Reply::NoMemory),
+                    open_body(core, self.client, tls, self.queue_id, &beginning)
+                        .ok_or(Reply::NoMemory),
                 )
             }
             Question::Grow { bytes } => {
@@ -318,6 +320,7 @@ async fn place(
 fn open_body(
     core: &Core,
     client: IpAddr,
+    tls: Option<Protection>,
     queue_id: QueueId,
     beginning: &Beginning,
 ) -> Option<BodyWriter> {
@@ -328,6 +331,7 @@ fn open_body(
         client,
         hostname: &live.hostname,
         with: beginning.protocol.into(),
+        tls,
         queue_id,
         only_recipient: beginning.only_recipient.as_ref(),
         date: &core.stamps().rfc5322(core.wall(), core.now()),

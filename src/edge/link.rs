@@ -6,6 +6,7 @@ use super::permits::Permit;
 use super::ring::{Chunk, Connection, Lost, Received};
 use super::tls::{Agreed, Progress, Tls};
 use crate::clock::Instant;
+use crate::mail::trace::Protection;
 use crate::metrics::Ended;
 use rustls::ServerConfig;
 use std::borrow::Cow;
@@ -100,6 +101,11 @@ impl Link {
     /// Whether the bytes are encrypted.
     pub const fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// What trace headers say of its TLS, if it has any.
+    pub fn protection(&self) -> Option<Protection> {
+        self.tls.as_ref().and_then(|tls| tls.agreed().protection)
     }
 
     /// Whether there is input that has not been used.

@@ -3,6 +3,7 @@
 //! rustls' unbuffered interface is used, so that between records an idle connection holds no
 //! buffer, and what was decrypted lies only in memory that we own.
 
+use crate::mail::trace::Protection;
 use crate::metrics::TlsVersion;
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
@@ -48,6 +49,8 @@ pub struct Agreed {
     pub resumed: bool,
     /// The version.
     pub version: TlsVersion,
+    /// What trace headers say of it.
+    pub protection: Option<Protection>,
 }
 
 /// How far a call to [`Tls::receive`] came.
@@ -206,14 +209,30 @@ impl Tls {
     /// What was agreed on. Known after the handshake.
     #[must_use]
     pub fn agreed(&self) -> Agreed {
+        let (version, name) = match self.connection.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => (TlsVersion::Tls12, "1.2"),
+            Some(rustls::ProtocolVersion::TLSv1_3) => (TlsVersion::Tls13, "1.3"),
+            _ => (TlsVersion::None, ""),
+        };
         Agreed {
             resumed: self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
-            version: match self.connection.protocol_version() {
-                Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
-                Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
-                _ => TlsVersion::None,
-            },
+            version,
+            protection: self.cipher().map(|cipher| Protection {
+                version: name,
+                cipher,
+            }),
         }
+    }
+
+    /// The name of the cipher suite without the `TLS` that it begins with; rustls begins those of TLS 1.3 with `TLS13`.
+    fn cipher(&self) -> Option<&'static str> {
+        let name = self
+            .connection
+            .negotiated_cipher_suite()?
+            .suite()
+            .as_str()?;
+        name.strip_prefix("TLS13_")
+            .or_else(|| name.strip_prefix("TLS_"))
     }
 
     const fn progress(&self) -> Progress {

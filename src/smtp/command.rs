@@ -117,8 +117,6 @@ impl CommandError {
             Self::BadArguments => Reply::BadArguments,
             Self::BadChunk => Reply::BadChunk,
             Self::BadParameter => Reply::BadParameter,
-            Self::BadRecipient(AddressError::NonAscii)
-            | Self::BadSender(AddressError::NonAscii) => Reply::NonAsciiAddress,
             Self::BadRecipient(_) => Reply::BadRecipient,
             Self::BadSender(_) => Reply::BadSender,
             Self::NotImplemented => Reply::NotImplemented,
@@ -293,7 +291,7 @@ fn hello(arguments: &[u8]) -> Result<&str, CommandError> {
 fn mail(arguments: &[u8]) -> Result<Command<'_>, CommandError> {
     let path = finish(before_path("FROM:", arguments))?;
     let (rest, reverse_path) =
-        reverse_path(path).map_err(|why| CommandError::BadSender(offence(why, path)))?;
+        reverse_path(path).map_err(|why| CommandError::BadSender(offence(why)))?;
     let mut parameters = MailParameters::default();
     each_parameter(rest, |parameter| parameters.set(parameter))?;
     Ok(Command::Mail {
@@ -307,7 +305,7 @@ fn mail(arguments: &[u8]) -> Result<Command<'_>, CommandError> {
 fn rcpt(arguments: &[u8]) -> Result<Command<'_>, CommandError> {
     let path = finish(before_path("TO:", arguments))?;
     let (rest, recipient) =
-        forward_path(path).map_err(|why| CommandError::BadRecipient(offence(why, path)))?;
+        forward_path(path).map_err(|why| CommandError::BadRecipient(offence(why)))?;
     each_parameter(rest, |_| Err(CommandError::UnsupportedParameter))?;
     Ok(Command::Rcpt(recipient))
 }
@@ -502,7 +500,10 @@ mod tests {
             ("MAIL FROM:", BadSender(AddressError::BadPath)),
             ("MAIL FROM:  <a@b>", BadSender(AddressError::BadPath)),
             ("MAIL FROM:a@b", BadSender(AddressError::BadPath)),
-            ("MAIL FROM:<ü@b>", BadSender(AddressError::NonAscii)),
+            (
+                "MAIL FROM:<\u{7f}@b>",
+                BadSender(AddressError::BadLocalPart),
+            ),
             ("RCPT TO:<>", BadRecipient(AddressError::BadLocalPart)),
             ("RCPT TO:<u@d>x", BadParameter),
             ("RCPT TO:<u@d> ORCPT=rfc822;a+00b", UnsupportedParameter),

@@ -65,6 +65,9 @@ impl<L> Session<L> {
         if self.hello.is_none() || !matches!(self.stage, Stage::Idle) {
             return self.refuse(&Reply::BadSequence, Offence::Sequence, turn);
         }
+        if !reverse_path.is_ascii() {
+            return self.refuse(&Reply::NonAsciiAddress, Offence::Syntax, turn);
+        }
         let declared_bytes = parameters.size.unwrap_or(0);
         if declared_bytes > self.profile.limits.message_bytes_max.0 {
             return self.answer_junk(&Reply::TooBig, turn);
@@ -86,6 +89,10 @@ impl<L> Session<L> {
             Stage::Envelope(transaction) if transaction.recipients() >= recipients_max as usize => {
                 let result = RecipientResult::TooMany;
                 self.refuse_recipient(transaction, &Reply::TooManyRecipients, result, turn);
+            }
+            Stage::Envelope(transaction) if !recipient.is_ascii() => {
+                self.stage = Stage::Envelope(transaction);
+                self.refuse(&Reply::NonAsciiAddress, Offence::Syntax, turn);
             }
             Stage::Envelope(transaction) => {
                 self.stage = Stage::AskRecipient(transaction, recipient)

@@ -6,6 +6,7 @@
 #![allow(dead_code)] // Each test that includes this file uses a part of it.
 
 use mayfly::clock::{Instant, Stamps, WallClock};
+use mayfly::mail::address::{LOCAL_PART_BYTES_MAX, forward_path, reverse_path};
 use mayfly::mail::message::QueueId;
 use mayfly::mail::{Address, BodyWriter, Ledger, Recipient, ReversePath};
 use mayfly::metrics::CoreMetrics;
@@ -21,6 +22,7 @@ use mayfly::smtp::{
     Verdict,
 };
 use std::sync::Arc;
+use unicode_normalization::UnicodeNormalization;
 
 /// The memory that all messages of a conversation have.
 const LEDGER_BYTES: u64 = 200;
@@ -239,7 +241,7 @@ pub(crate) fn fuzz_command(data: &[u8]) {
             reverse_path: ReversePath::Address(text),
             ..
         }) => {
-            assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+            assert!(!text.contains(char::is_control));
             let (local, domain) = text.rsplit_once('@').expect("an address has an @");
             assert!(!local.is_empty() && !domain.is_empty());
         }
@@ -255,6 +257,40 @@ pub(crate) fn fuzz_command(data: &[u8]) {
             let mut line = Vec::new();
             why.reply().write(speaker, &mut line);
             assert!(line.starts_with(b"5") && line.len() <= 512);
+        }
+    }
+}
+
+/// Fuzz body: whatever is an address has one canonical form, which is an address too, in SMTP and beside it.
+pub(crate) fn fuzz_address(data: &[u8]) {
+    let path = [b"<", data, b">"].concat();
+    let is_sender = matches!(reverse_path(&path), Ok(([], _)));
+    let recipient = forward_path(&path).map(|(_, recipient)| recipient);
+    if let Ok(Recipient::Address(address)) = &recipient {
+        assert!(is_sender, "who can be written to can write");
+        let again = Address::parse(address.as_str());
+        assert!(
+            again.is_ok_and(|again| again == *address),
+            "a canonical form is stable"
+        );
+    }
+    let Ok(address) = Address::parse(data) else {
+        return;
+    };
+    assert!(recipient.is_ok_and(|it| it == Recipient::Address(address.clone())));
+    let text = std::str::from_utf8(data).expect("an address is text");
+    let (local, domain) = (address.local(), address.domain());
+    assert!(local.chars().count() <= 2 + 2 * LOCAL_PART_BYTES_MAX && domain.is_ascii());
+    assert!(!address.as_str().contains(char::is_control));
+    let shown = Address::parse(address.to_unicode().as_ref());
+    assert!(
+        shown.is_ok_and(|shown| shown == address),
+        "what is shown is a spelling of it"
+    );
+    // What Unicode calls the same is the same address, if it is short enough to be one.
+    for spelled in [text.nfc().collect::<String>(), text.nfd().collect()] {
+        if let Ok(other) = Address::parse(&spelled) {
+            assert!(other == address, "one address in two forms");
         }
     }
 }

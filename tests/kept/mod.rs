@@ -131,6 +131,7 @@ impl Kept {
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             hostname: "mx.mayfly.test",
             with: beginning.protocol.into(),
+            tls: None,
             queue_id: QueueId::from_random(17),
             only_recipient: beginning.only_recipient.as_ref(),
             date: &self.stamps.rfc5322(self.wall, self.now),

@@ -346,6 +346,7 @@ impl Driver {
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             hostname: HOSTNAME,
             with: beginning.protocol.into(),
+            tls: None,
             queue_id: queue_id(self.name),
             only_recipient: beginning.only_recipient.as_ref(),
             date: &tools.stamps.rfc5322(tools.wall, tools.now),
