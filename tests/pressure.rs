@@ -28,7 +28,7 @@ fn an_operator_pins_a_level_and_sees_it() {
             (ready.status, ready.text()),
             (200, format!("ready\npressure: {level}\n"))
         );
-        assert_eq!(gateway.metric("mayfly_pressure_steps_total", level), 1);
+        assert!(gateway.metric("mayfly_pressure_steps_total", level) >= 1);
     }
     poll(|| match Client::connect(gateway.smtp).rest() {
         farewell if farewell.starts_with("421 4.3.2 Too busy") => Ok(()),

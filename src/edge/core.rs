@@ -35,7 +35,7 @@ pub struct Core {
     pub(super) live: RefCell<Rc<Live>>,
     clients: Arc<Clients>,
     windows: Arc<Windows>,
-    /// The level of pressure as it was when this turn began.
+    /// The level of pressure as this turn found it.
     level: Cell<Pressure>,
     /// The next of the sessions that are yet to be told that the level has risen.
     pub(super) waking: Cell<Option<usize>>,
@@ -228,7 +228,7 @@ impl Core {
         (self.stage.get(), self.level.get())
     }
 
-    /// The level of pressure as it was when this turn began.
+    /// The level of pressure as this turn found it.
     pub fn level(&self) -> Pressure {
         self.level.get()
     }

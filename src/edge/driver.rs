@@ -345,17 +345,18 @@ impl Driver<'_> {
         Ok(body)
     }
 
-    /// More memory for the message under way.
+    /// More memory for the message under way. That there is none is not the client's fault.
     fn grow(&mut self, bytes: u64) -> Result<Reservation, Reply> {
-        if let Some(incoming) = &mut self.incoming {
-            if incoming.reserved.saturating_add(bytes) > incoming.bytes_max {
-                return Err(Reply::SizeNotNow);
-            }
-            incoming.reserved += bytes;
-            self.counted.note_bytes(self.core, bytes);
+        let mut incoming = self.incoming.take().ok_or(Reply::TryLater)?;
+        incoming.reserved = incoming.reserved.saturating_add(bytes);
+        if incoming.reserved > incoming.bytes_max {
+            return Err(Reply::SizeNotNow);
         }
         let ledger = self.core.cores().ledger();
-        ledger.reserve(bytes).ok_or(Reply::NoMemory)
+        let reservation = ledger.reserve(bytes).ok_or(Reply::NoMemory)?;
+        self.counted.note_bytes(self.core, bytes);
+        self.incoming = Some(incoming);
+        Ok(reservation)
     }
 
     /// The message whose data had begun, if there is one, will not be stored.

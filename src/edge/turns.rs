@@ -96,7 +96,6 @@ impl Turns {
             inbox.hush();
             let began = core.clock.now();
             core.now.set(began);
-            core.feel_pressure();
             busy = self.take(&mut turn);
             // Whoever was woken runs now.
             glommio::executor().yield_task_queue_now().await;
@@ -129,6 +128,8 @@ impl Turns {
             rests
         });
         let requests = self.take_requests();
+        // Behind the requests: new settings are in force before they are asked.
+        self.core.feel_pressure();
         let expiry = self.core.shard.borrow_mut().expire(now, EXPIRIES_PER_TURN);
         self.core
             .alarms
@@ -323,7 +324,6 @@ impl Turns {
                 self.core.handshakes.set_limit(live.tls.handshakes_max);
                 self.core.live.replace(Rc::new(live.own()));
                 self.core.cores.barometer().hurry();
-                self.core.feel_pressure();
             }
             Notice::Drain => {
                 self.core.stage.set(Stage::Draining);

@@ -90,7 +90,7 @@ impl Window {
 }
 
 const fn minute(now: Instant) -> u64 {
-    now.as_micros() / WINDOW_MICROS & MINUTES
+    (now.as_micros() / WINDOW_MICROS) & MINUTES
 }
 
 #[cfg(test)]
