@@ -18,7 +18,7 @@ pub use measure::{
 macro_rules! labels {
     ($( $(#[doc = $about:literal])* $name:ident as $label:literal { $( $variant:ident = $word:literal ),* $(,)? } )*) => {$(
         $(#[doc = $about])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum $name { $(
             #[doc = concat!("`", $word, "`")]
             $variant
@@ -69,6 +69,7 @@ labels! {
         R252 = "252",
         R354 = "354",
         R421 = "421",
+        R450 = "450",
         R451 = "451",
         R452 = "452",
         R500 = "500",
@@ -87,10 +88,31 @@ labels! {
     /// Why a connection was turned away before its session began.
     Refused as "reason" {
         ClientConnections = "client_connections",
+        ClientRate = "client_rate",
         Connections = "connections",
         Memory = "memory",
+        Pressure = "pressure",
         Rate = "rate",
         Shutdown = "shutdown",
+    }
+
+    /// How much strain the process is under.
+    Pressure as "level" {
+        Normal = "normal",
+        Strained = "strained",
+        Overloaded = "overloaded",
+        Refusing = "refusing",
+    }
+
+    /// What one client had too much of in a minute.
+    ClientLimit as "limit" {
+        Aborted = "aborted",
+        Bytes = "bytes",
+        Connections = "connections",
+        FailedRecipients = "failed_recipients",
+        Messages = "messages",
+        Recipients = "recipients",
+        TlsFailures = "tls_failures",
     }
 
     /// How a session ended.
@@ -206,6 +228,10 @@ metrics! {
     smtp_connections as "mayfly_smtp_connections": Gauge,
     /// Connections turned away with a 421 before a session began.
     smtp_connections_refused as "mayfly_smtp_connections_refused_total": Family<Refused>,
+    /// Times that a client was refused something because it had had too much of it in the last minute.
+    client_limits_hit as "mayfly_client_limits_hit_total": Family<ClientLimit>,
+    /// Steps to a level of pressure, by the level that was reached.
+    pressure_steps as "mayfly_pressure_steps_total": Family<Pressure>,
     /// Sessions that ended, by how.
     smtp_sessions_ended as "mayfly_smtp_sessions_ended_total": Family<Ended>,
     /// Time from accepting a connection to its end.

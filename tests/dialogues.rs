@@ -320,6 +320,8 @@ impl Stage {
                 assert_eq!(verdict, "accept");
                 None
             }
+            Some("ClientGuesses") => Some(Reply::ClientGuesses),
+            Some("ClientTooManyMessages") => Some(Reply::ClientTooManyMessages),
             Some("MailboxFull") => Some(Reply::MailboxFull),
             Some("NoMemory") => Some(Reply::NoMemory),
             Some("NoSuchMailbox") => Some(Reply::NoSuchMailbox),

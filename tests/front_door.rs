@@ -281,7 +281,7 @@ fn a_full_mailbox_defers_and_the_others_do_not() {
 
 #[test]
 fn used_up_memory_defers_before_the_data_and_deletion_frees_it() {
-    let settings = "[store]\nmemory = \"2 MiB\"\n[smtp]\nmessage_bytes_max = \"1 MiB\"\n[admission]\nmemory_percent_max = 0\n";
+    let settings = "[store]\nmemory = \"2 MiB\"\n[smtp]\nmessage_bytes_max = \"1 MiB\"\n[pressure]\npin = \"normal\"\n";
     let gateway = Gateway::start(settings);
     let (address, token) = gateway.create("hoard");
     let content = format!(
@@ -318,7 +318,8 @@ fn used_up_memory_defers_before_the_data_and_deletion_frees_it() {
 
 #[test]
 fn one_client_has_so_many_connections_and_no_more() {
-    let gateway = Gateway::start("[admission]\nconnections_per_client_max = 2\n");
+    let gateway =
+        Gateway::start("[admission]\nconnections_per_client_max = 2\n[clients]\nexempt = []\n");
     let mut held: Vec<Client> = (0..2).map(|_| Client::connect(gateway.smtp)).collect();
     held.iter_mut().for_each(|client| {
         client.greet();

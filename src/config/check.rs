@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod pressure;
+
 use super::Config;
 use crate::policy::recipients::{Rules, RulesError, normalize};
 use crate::settings::{Bytes, Span};
@@ -46,6 +48,8 @@ pub(super) fn violations(config: &Config) -> Vec<Violation> {
     smtp(config, &mut found);
     recipients(config, &mut found);
     store(config, &mut found);
+    pressure::pressure(config, &mut found);
+    pressure::clients(config, &mut found);
     least_numbers(config, &mut found);
     least_sizes(config, &mut found);
     least_times(config, &mut found);
@@ -191,14 +195,6 @@ fn store(config: &Config, found: &mut Vec<Violation>) {
                 budget.mailbox_ttl_default, budget.mailbox_ttl_max
             ),
             "lower `mailbox_ttl_default` or raise `mailbox_ttl_max`",
-        ));
-    }
-    let percent = config.admission.memory_percent_max;
-    if percent > 100 {
-        found.push(Violation::new(
-            &["admission.memory_percent_max"],
-            "a share cannot be more than 100 percent",
-            "write 100, or 0 for no limit",
         ));
     }
 }

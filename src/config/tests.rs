@@ -52,7 +52,7 @@ error: unknown key `conections_max` in [admission]
    |
  3 | conections_max = 5
    | ^^^^^^^^^^^^^^ did you mean `connections_max`?
-   = allowed: connections_max, connections_per_client_max, connections_per_second_max, memory_percent_max"
+   = allowed: connections_max, connections_per_client_max, connections_per_second_max"
     );
 }
 
@@ -168,7 +168,20 @@ fn every_rule_can_be_broken_and_names_a_setting_that_exists() {
         "smtp.message_bytes_max = \"1 GiB\"\nstore.memory = \"512 MiB\"",
         "smtp.reserve_step_bytes = \"1 GiB\"",
         "smtp.command_timeout = \"10ms\"",
-        "admission.memory_percent_max = 101",
+        "pressure.memory_percent_refusing = 101",
+        "pressure.memory_percent_strained = 90",
+        "pressure.loop_lag_overloaded = \"100ms\"",
+        "pressure.memory_percent_overloaded = 0\npressure.connections_percent_overloaded = 50",
+        "pressure.release_percent = 70\npressure.memory_percent_strained = 0\npressure.connections_percent_strained = 70",
+        "pressure.timeout_overloaded = \"0s\"",
+        "pressure.errors_max_refusing = 0",
+        "pressure.client_percent_strained = 0",
+        "pressure.message_bytes_max_overloaded = \"1 KiB\"",
+        "clients.ipv4_prefix = 33",
+        "clients.ipv6_prefix = 8",
+        "clients.clients_max = 0",
+        "clients.messages_per_minute_max = 5_000_000",
+        "clients.bytes_per_minute_max = \"2 GiB\"",
         "recipients.domains = []",
         "recipients.domains = [\"bl\u{fc}-.test\"]",
         "recipients.reserved_local_parts = [\"a b\"]",

@@ -48,7 +48,7 @@ pub(super) fn route(path: &str) -> Route {
 async fn root() -> &'static str {
     "mayfly, operator's side\n\n\
      /healthz              whether the process and every core live\n\
-     /readyz               whether it takes mail\n\
+     /readyz               whether it takes mail, and under which pressure\n\
      /metrics              for Prometheus\n\
      /postmaster/messages  mail for postmaster\n"
 }
@@ -74,12 +74,15 @@ async fn pulse(app: &App, core: CoreId) {
     }
 }
 
-async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
-    match app.phase() {
-        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
-        Phase::Ready => (StatusCode::OK, "ready\n"),
-        Phase::Draining | Phase::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-    }
+/// 200 also while new mail connections are refused for pressure: holders still read and delete, which makes room.
+async fn ready(State(app): State<Arc<App>>) -> (StatusCode, String) {
+    let (status, text) = match app.phase() {
+        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        Phase::Ready => (StatusCode::OK, "ready"),
+        Phase::Draining | Phase::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+    };
+    let pressure = app.cores.barometer().level().as_str();
+    (status, format!("{text}\npressure: {pressure}\n"))
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {

@@ -5,14 +5,15 @@
 use super::core::{Arrival, Core, HeldLease, Stage};
 use super::inbox::CoreId;
 use super::link::{Filled, Link};
-use super::live::Live;
 use super::questions::Answer;
 use super::ring::Connection;
+use super::standing::Counted;
 use crate::clock::Instant;
 use crate::mail::message::QueueId;
 use crate::mail::trace::{Protection, Trace};
-use crate::mail::{Body, BodyWriter, Message, Recipient};
-use crate::metrics::{Ended, Handshake, Listener, TlsVersion};
+use crate::mail::{Body, BodyWriter, Message, Recipient, Reservation};
+use crate::metrics::{ClientLimit, Ended, Handshake, Listener, TlsVersion};
+use crate::policy::pressure::Pressure;
 use crate::policy::recipients::{self, Decision, MustExist};
 use crate::smtp::session::Profile;
 use crate::smtp::{
@@ -48,7 +49,7 @@ async fn serve(core: &Rc<Core>, connection: Connection, arrival: Arrival) -> End
     let Arrival {
         listener,
         client,
-        counted: _counted,
+        counted,
     } = arrival;
     let link = Link::new(core, connection);
     let mut driver = Driver {
@@ -56,11 +57,15 @@ async fn serve(core: &Rc<Core>, connection: Connection, arrival: Arrival) -> End
         link,
         client,
         listener,
+        counted,
+        level: core.level(),
+        incoming: None,
         queue_id: core.queue_id(),
         unanswered: None,
         unconfirmed: 0,
     };
     let ended = driver.run().await.unwrap_or_else(|ended| ended);
+    driver.give_up_message();
     if driver.link.finish(LINGER, LINGER_BYTES_MAX).await.is_err() {
         core.metrics().messages_unconfirmed.add(driver.unconfirmed);
     }
@@ -72,6 +77,12 @@ struct Driver<'a> {
     link: Link,
     client: IpAddr,
     listener: Listener,
+    /// Counts for the client: its connection, and what it does.
+    counted: Counted,
+    /// The level of pressure whose limits the session has.
+    level: Pressure,
+    /// The message whose data has begun, as long as it is not stored.
+    incoming: Option<Incoming>,
     /// The name of the message under way.
     queue_id: QueueId,
     /// When the end of a message was seen whose reply has not been handed to the kernel.
@@ -80,14 +91,23 @@ struct Driver<'a> {
     unconfirmed: u64,
 }
 
+/// A message whose data has begun.
+#[derive(Clone, Copy)]
+struct Incoming {
+    /// Bytes that were reserved for its content.
+    reserved: u64,
+    /// The largest that it may become: what was promised at its beginning.
+    bytes_max: u64,
+}
+
 impl Driver<'_> {
     /// Runs the session; `Err` when the connection ended first.
     async fn run(&mut self) -> Result<Ended, Ended> {
         let live = self.core.live();
         if self.listener == Listener::Smtps {
-            self.handshake(&live, Arc::clone(&live.implicit_tls))
-                .await?;
+            self.handshake(Arc::clone(&live.implicit_tls)).await?;
         }
+        self.level = self.core.level();
         let profile = Profile {
             hostname: Arc::clone(&live.hostname),
             extensions: match live.tls.starttls {
@@ -96,7 +116,7 @@ impl Driver<'_> {
             },
             xclient: false,
             tls: self.listener == Listener::Smtps,
-            limits: Arc::clone(&live.limits),
+            limits: Arc::clone(&live.under(self.level).limits),
         };
         drop(live);
         let mut session: Session<HeldLease> = Session::new(profile, self.core.now());
@@ -111,6 +131,7 @@ impl Driver<'_> {
                 }
                 Stage::Cutting => return self.cut().await,
             }
+            self.follow_pressure(&mut session);
             match session.next_action() {
                 Action::Send(bytes) => self.send(bytes).await?,
                 Action::Ask(question) => self.ask(&mut session, question).await,
@@ -124,6 +145,15 @@ impl Driver<'_> {
             }
             self.link
                 .feed(|input| session.receive(input, self.core.now(), self.core.metrics()));
+        }
+    }
+
+    /// The session gets the limits of another level of pressure.
+    fn follow_pressure(&mut self, session: &mut Session<HeldLease>) {
+        let level = self.core.level();
+        if self.level != level {
+            self.level = level;
+            session.set_limits(Arc::clone(&self.core.live().under(level).limits));
         }
     }
 
@@ -157,6 +187,8 @@ impl Driver<'_> {
             // Whoever goes on has had the replies so far (a client that does not wait for them cannot be told from one that has).
             Filled::Input => self.unconfirmed = 0,
             Filled::Disturbed => {}
+            // Under less pressure there is more time.
+            Filled::TimedOut if self.level != self.core.level() => {}
             Filled::TimedOut => session.expire(self.core.now(), self.core.metrics()),
         }
         Ok(())
@@ -170,18 +202,22 @@ impl Driver<'_> {
             return Ok(());
         }
         let live = self.core.live();
-        self.handshake(&live, Arc::clone(&live.starttls)).await?;
+        self.handshake(Arc::clone(&live.starttls)).await?;
         session.tls_established(self.core.now());
         Ok(())
     }
 
-    async fn handshake(
-        &mut self,
-        live: &Live,
-        config: Arc<rustls::ServerConfig>,
-    ) -> Result<(), Ended> {
+    async fn handshake(&mut self, config: Arc<rustls::ServerConfig>) -> Result<(), Ended> {
+        if self
+            .counted
+            .must_refuse(self.core, ClientLimit::TlsFailures)
+        {
+            return Err(Ended::TlsFailed);
+        }
         let began = self.core.exact_now();
-        let deadline = began.plus(live.tls.handshake_timeout.0);
+        let in_force = self.core.live();
+        let timeout = in_force.under(self.core.level()).handshake_timeout;
+        let deadline = began.plus(timeout);
         let result = self.link.start_tls(config, deadline).await;
         let metrics = self.core.metrics();
         match result {
@@ -205,6 +241,7 @@ impl Driver<'_> {
                     .tls_handshakes
                     .of(label, TlsVersion::None)
                     .increment();
+                self.counted.note(self.core, ClientLimit::TlsFailures, 1);
                 Err(ended)
             }
         }
@@ -216,29 +253,24 @@ impl Driver<'_> {
             Question::Recipient {
                 recipient,
                 declared_bytes,
-                is_first: _,
+                is_first,
             } => {
                 // The answer may come from another core: the receive buffer is not kept waiting for it.
                 self.link.release_buffer();
-                Verdict::Recipient(place(core, &recipient, declared_bytes).await)
+                Verdict::Recipient(self.recipient(&recipient, declared_bytes, is_first).await)
             }
             Question::Impersonate(_) => Verdict::Impersonate(Err(Reply::NotImplemented)),
-            Question::Begin(beginning) => {
-                self.queue_id = core.queue_id();
-                let tls = self.link.protection();
-                Verdict::Begin(
-                    open_body(core, self.client, tls, self.queue_id, &beginning)
-                        .ok_or(Reply::NoMemory),
-                )
-            }
-            Question::Grow { bytes } => {
-                Verdict::Grow(core.cores().ledger().reserve(bytes).ok_or(Reply::NoMemory))
-            }
+            Question::Begin(beginning) => Verdict::Begin(self.begin(&beginning)),
+            Question::Grow { bytes } => Verdict::Grow(self.grow(bytes)),
             Question::Message(complete) => {
                 self.link.release_buffer();
                 let ended = core.exact_now();
                 self.unanswered.get_or_insert(ended);
                 let (begun, data_begun) = (complete.begun_at, complete.data_begun_at);
+                if let Some(Incoming { reserved, .. }) = self.incoming.take() {
+                    let used = complete.body.len() as u64;
+                    self.counted.take_back_bytes(core, reserved, used);
+                }
                 let receipt = store(core, complete, self.queue_id, self.link.is_tls()).await;
                 // Another turn has begun only if other cores had to store it too.
                 let stored = core.now().max(ended);
@@ -254,6 +286,86 @@ impl Driver<'_> {
             }
         };
         session.answer(verdict, core.now(), core.metrics());
+    }
+
+    /// Whether mail may go to a recipient; a lease on a place there if so.
+    async fn recipient(
+        &self,
+        recipient: &Recipient,
+        declared_bytes: u64,
+        is_first: bool,
+    ) -> Result<HeldLease, Reply> {
+        let (core, counted) = (self.core, &self.counted);
+        if counted.must_refuse(core, ClientLimit::FailedRecipients) {
+            return Err(Reply::ClientGuesses);
+        }
+        if is_first {
+            for (limit, reply) in [
+                (ClientLimit::Messages, Reply::ClientTooManyMessages),
+                (ClientLimit::Recipients, Reply::ClientTooManyRecipients),
+                (ClientLimit::Bytes, Reply::ClientTooManyBytes),
+                (ClientLimit::Aborted, Reply::ClientTooManyAborted),
+            ] {
+                if counted.must_refuse(core, limit) {
+                    return Err(reply);
+                }
+            }
+            if declared_bytes > core.live().under(core.level()).message_bytes_max {
+                return Err(Reply::SizeNotNow);
+            }
+        }
+        let answer = place(core, recipient, declared_bytes).await;
+        match &answer {
+            Ok(_) => counted.note(core, ClientLimit::Recipients, 1),
+            Err(reply) if reply.is_permanent() => {
+                counted.note(core, ClientLimit::FailedRecipients, 1);
+            }
+            Err(_) => {}
+        }
+        answer
+    }
+
+    /// The data of a message may come, if there is memory for it.
+    fn begin(&mut self, beginning: &Beginning) -> Result<BodyWriter, Reply> {
+        self.give_up_message();
+        let core = self.core;
+        let bytes_max = core.live().under(core.level()).message_bytes_max;
+        if beginning.bytes > bytes_max {
+            return Err(Reply::SizeNotNow);
+        }
+        self.queue_id = core.queue_id();
+        let tls = self.link.protection();
+        let body = open_body(core, self.client, tls, self.queue_id, beginning)
+            .ok_or(Reply::NoMemory)?;
+        let reserved = beginning.bytes;
+        self.counted.note(core, ClientLimit::Messages, 1);
+        self.counted.note_bytes(core, reserved);
+        self.incoming = Some(Incoming {
+            reserved,
+            bytes_max,
+        });
+        Ok(body)
+    }
+
+    /// More memory for the message under way. That there is none is not the client's fault.
+    fn grow(&mut self, bytes: u64) -> Result<Reservation, Reply> {
+        let mut incoming = self.incoming.take().ok_or(Reply::TryLater)?;
+        incoming.reserved = incoming.reserved.saturating_add(bytes);
+        if incoming.reserved > incoming.bytes_max {
+            return Err(Reply::SizeNotNow);
+        }
+        let ledger = self.core.cores().ledger();
+        let reservation = ledger.reserve(bytes).ok_or(Reply::NoMemory)?;
+        self.counted.note_bytes(self.core, bytes);
+        self.incoming = Some(incoming);
+        Ok(reservation)
+    }
+
+    /// The message whose data had begun, if there is one, will not be stored.
+    fn give_up_message(&mut self) {
+        if self.incoming.take().is_some() {
+            self.counted.note(self.core, ClientLimit::Aborted, 1);
+        }
     }
 }
 

@@ -162,13 +162,13 @@ impl Link {
         }
     }
 
-    /// Does nothing until then, or until the process stops. What comes in meanwhile waits.
+    /// Does nothing until then, or until the process stops or is under another pressure. What comes in meanwhile waits.
     pub async fn pause(&mut self, until: Instant) {
         self.release_buffer();
         self.alarm.set(until);
-        let stage = self.core.stage();
+        let state = self.core.state();
         poll_fn(|context| {
-            if self.alarm.has_rung() || self.core.stage() != stage {
+            if self.alarm.has_rung() || self.core.state() != state {
                 return Poll::Ready(());
             }
             self.connection.attend(context);
@@ -177,19 +177,19 @@ impl Link {
         .await;
     }
 
-    /// The next piece from the ring; `None` when the alarm rang or the process stops.
+    /// The next piece from the ring; `None` when the alarm rang, the process stops, or the pressure is another.
     async fn receive(&mut self) -> Result<Option<Chunk>, Ended> {
         if self.over {
             return Err(Ended::Lost);
         }
-        let stage = self.core.stage();
+        let state = self.core.state();
         let received = poll_fn(|context| {
             if self.alarm.has_rung() {
                 return Poll::Ready(None);
             }
             match self.connection.poll_receive(context) {
                 Poll::Ready(received) => Poll::Ready(Some(received)),
-                Poll::Pending if self.core.stage() != stage => Poll::Ready(None),
+                Poll::Pending if self.core.state() != state => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             }
         })
@@ -258,26 +258,26 @@ impl Link {
 
     /// A peer that does not read what was sent before has as long as for a command.
     async fn write(&mut self, bytes: Cow<'static, [u8]>) -> Result<(), Ended> {
-        let patience = self.core.live().limits.command_timeout.0;
-        self.flush(patience).await?;
+        self.flush(command_timeout).await?;
         self.connection.send(bytes);
         Ok(())
     }
 
-    /// Waits until everything is with the kernel, for `patience` at most. Meanwhile it keeps no receive buffer from the
-    /// others.
-    async fn flush(&mut self, patience: Duration) -> Result<(), Ended> {
+    /// Waits until everything is with the kernel, for as long as `patience` says, which is asked again when the pressure
+    /// changes. Meanwhile it keeps no receive buffer from the others.
+    async fn flush(&mut self, patience: fn(&Core) -> Duration) -> Result<(), Ended> {
         if self.connection.is_sending() {
             self.release_buffer();
         }
-        let mut waited = false;
+        let began = self.core.now();
+        let (mut waited, mut level) = (false, self.core.level());
         let sent = poll_fn(|context| match self.connection.poll_sent(context) {
             Poll::Ready(sent) => Poll::Ready(Some(sent)),
             Poll::Pending if waited && self.alarm.has_rung() => Poll::Ready(None),
             Poll::Pending => {
-                if !waited {
-                    self.alarm.set(self.core.now().plus(patience));
-                    waited = true;
+                if !waited || level != self.core.level() {
+                    self.alarm.set(began.plus(patience(&self.core)));
+                    (waited, level) = (true, self.core.level());
                 }
                 Poll::Pending
             }
@@ -399,7 +399,7 @@ impl Link {
         if self.lost {
             return Err(Lost);
         }
-        if self.flush(FAREWELL).await.is_err() {
+        if self.flush(|_| FAREWELL).await.is_err() {
             return Err(Lost);
         }
         if let Some(tls) = &mut self.tls {
@@ -407,7 +407,7 @@ impl Link {
             tls.close(&mut outgoing);
             self.connection.send(outgoing.into());
             // What had to be told has been told.
-            let _ = self.flush(FAREWELL).await;
+            let _ = self.flush(|_| FAREWELL).await;
         }
         self.connection.shut_down_sending();
         self.input = Input::None;
@@ -424,6 +424,12 @@ impl Link {
     }
 }
 
+/// How long a client may take for a command, as things are now.
+fn command_timeout(core: &Core) -> Duration {
+    let live = core.live();
+    live.under(core.level()).limits.command_timeout.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -432,6 +438,7 @@ mod tests {
     use crate::edge::core::Parts;
     use crate::edge::live::Live;
     use crate::edge::ring::{Ring, Turn};
+    use crate::edge::windows::Windows;
     use crate::edge::{Clock, CoreId, CoreShard, Cores};
     use crate::mail::Ledger;
     use crate::store::{Budget, HashKey};
@@ -454,6 +461,7 @@ mod tests {
             shard: CoreShard::new(Budget::default(), HashKey(3, 4), ledger),
             live: Arc::new(live),
             clients: Arc::new(Clients::new(64, HashKey(5, 6))),
+            windows: Arc::new(Windows::new(64, HashKey(9, 10))),
             clock,
             queue_id_key: HashKey(7, 8),
         })

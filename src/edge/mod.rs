@@ -14,12 +14,15 @@ pub mod inbox;
 pub mod link;
 pub mod live;
 pub mod permits;
+pub mod pressure;
 pub mod probe;
 pub mod questions;
 pub mod ring;
 pub mod socket;
+pub mod standing;
 pub mod tls;
 pub mod turns;
+pub mod windows;
 
 pub use clock::Clock;
 pub use inbox::{Busy, CoreId, CoreShard, Cores};

@@ -31,6 +31,9 @@ const EXPIRIES_PER_TURN: usize = 2048;
 /// Alarms that ring in one turn.
 const ALARMS_PER_TURN: usize = 1024;
 
+/// Sessions that are told in one turn that the pressure has risen.
+const WAKES_PER_TURN: usize = 2048;
+
 /// Freed copies of messages after which the allocator is asked to hand their memory back, and how often at most. It
 /// keeps what was freed for later use, which is right for a busy core and wrong after a burst.
 const RETURN_AFTER: u64 = 1000;
@@ -80,6 +83,7 @@ impl Turns {
         let inbox = core.cores.inbox(core.id);
         let mut turn = Turn::default();
         let mut busy = true;
+        let mut lag_before = Duration::ZERO;
         while !core.halted.get() {
             inbox.listen();
             let may_sleep = !busy && inbox.is_empty() && !core.restless.take();
@@ -97,9 +101,11 @@ impl Turns {
             glommio::executor().yield_task_queue_now().await;
             let metrics = core.metrics();
             metrics.loop_turns.increment();
-            metrics
-                .loop_busy
-                .observe_duration(core.clock.now().since(began));
+            let took = core.clock.now().since(began);
+            metrics.loop_busy.observe_duration(took);
+            // A single long turn is an accident (the machine slept, or served somebody else), two are a queue.
+            let lag = took.min(std::mem::replace(&mut lag_before, took));
+            core.cores.barometer().note_lag(core.id.0, lag);
         }
         Ok(())
     }
@@ -122,18 +128,30 @@ impl Turns {
             rests
         });
         let requests = self.take_requests();
+        // Behind the requests: new settings are in force before they are asked.
+        self.core.feel_pressure();
         let expiry = self.core.shard.borrow_mut().expire(now, EXPIRIES_PER_TURN);
         self.core
             .alarms
             .ring(now, ALARMS_PER_TURN, |(index, generation)| {
                 self.core.ring.wake(index, generation);
             });
+        self.spread_pressure();
         self.count_store();
-        let busy = expiry.more || requests == REQUESTS_PER_TURN;
+        let left = self.core.waking.get().is_some();
+        let busy = expiry.more || requests == REQUESTS_PER_TURN || left;
         if !busy {
             self.return_memory();
         }
         busy
+    }
+
+    /// Tells the sessions that wait, some in each turn, that the pressure has risen: they have less time now.
+    fn spread_pressure(&self) {
+        if let Some(first) = self.core.waking.get() {
+            let next = self.core.ring.wake_some(first, WAKES_PER_TURN);
+            self.core.waking.set(next);
+        }
     }
 
     fn return_memory(&mut self) {
@@ -152,6 +170,7 @@ impl Turns {
             self.core.alarms.next(),
             self.core.shard.borrow().next_expiry(),
             self.paused.iter().map(|(_, until)| *until).min(),
+            self.core.pressure_due(),
         ];
         next.into_iter()
             .flatten()
@@ -204,8 +223,10 @@ impl Turns {
     fn turn_away(&self, listener: Listener, socket: &OwnedFd, refusal: Refusal) {
         let (label, reply) = match refusal {
             Refusal::ClientConnections => (Refused::ClientConnections, Reply::TooManyConnections),
+            Refusal::ClientRate => (Refused::ClientRate, Reply::TooManyConnections),
             Refusal::Connections => (Refused::Connections, Reply::TooBusy),
             Refusal::Memory => (Refused::Memory, Reply::TooBusy),
+            Refusal::Pressure => (Refused::Pressure, Reply::TooBusy),
             Refusal::Rate => (Refused::Rate, Reply::TooBusy),
             Refusal::Shutdown => (Refused::Shutdown, Reply::ShuttingDown),
         };
@@ -302,6 +323,7 @@ impl Turns {
                 self.core.shard.borrow_mut().set_budget(live.budget.clone());
                 self.core.handshakes.set_limit(live.tls.handshakes_max);
                 self.core.live.replace(Rc::new(live.own()));
+                self.core.cores.barometer().hurry();
             }
             Notice::Drain => {
                 self.core.stage.set(Stage::Draining);

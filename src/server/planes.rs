@@ -8,6 +8,7 @@ use crate::edge::core::{Core, Parts};
 use crate::edge::live::Live;
 use crate::edge::ring::{Ring, process};
 use crate::edge::socket::{self, Claim};
+use crate::edge::windows::Windows;
 use crate::edge::{Clock, CoreId, CoreShard, Cores, turns};
 use crate::metrics::Listener;
 use crate::store::HashKey;
@@ -49,6 +50,7 @@ struct Plan {
     cores: Cores,
     live: Arc<Live>,
     clients: Arc<Clients>,
+    windows: Arc<Windows>,
     clock: Clock,
     shard_key: HashKey,
     queue_id_key: HashKey,
@@ -80,6 +82,10 @@ impl Edge {
             live: Arc::clone(live),
             clients: Arc::new(Clients::new(
                 table_size(config.admission.connections_max),
+                random_key(),
+            )),
+            windows: Arc::new(Windows::new(
+                config.clients.clients_max as usize,
                 random_key(),
             )),
             clock,
@@ -278,6 +284,7 @@ async fn begin(
         ring,
         live: plan.live,
         clients: plan.clients,
+        windows: plan.windows,
         clock: plan.clock,
         queue_id_key: plan.queue_id_key,
     });

@@ -125,6 +125,8 @@ replies! {
     CannotVerify = R252 "2.0.0" "Will not say, but send mail and see",
     /// The data may come (RFC 5321 section 4.1.1.4).
     StartData = R354 "" "End data with <CR><LF>.<CR><LF>",
+    /// One client named too many recipients that do not exist (RFC 5321 section 7.8).
+    ClientGuesses = R421 "4.7.0" "Too many unknown recipients from your address, closing connection",
     /// Too much of an over-long line, or of the data of a refused message, had to be thrown away
     /// (RFC 5321 section 7.8).
     Endless = R421 "4.7.0" "Too much data to discard, closing connection",
@@ -142,12 +144,22 @@ replies! {
     TooManyErrors = R421 "4.7.0" "Too many errors, closing connection",
     /// Too many commands moved no mail (RFC 5321 section 7.8).
     TooManyJunkCommands = R421 "4.7.0" "Too many commands without mail, closing connection",
+    /// One client began too many messages and finished none of them (RFC 5321 section 7.8).
+    ClientTooManyAborted = R450 "4.7.1" "Too many unfinished messages from your address, try again later",
+    /// One client sent too much (RFC 5321 section 7.8).
+    ClientTooManyBytes = R450 "4.7.1" "Too much mail from your address, try again later",
+    /// One client sent too many messages (RFC 5321 section 7.8).
+    ClientTooManyMessages = R450 "4.7.1" "Too many messages from your address, try again later",
+    /// One client's messages had too many recipients (RFC 5321 section 7.8).
+    ClientTooManyRecipients = R450 "4.7.1" "Too many recipients from your address, try again later",
     /// The answer to a question could not be had in time (RFC 5321 section 4.2.2).
     TryLater = R451 "4.3.2" "Try again later",
     /// The mailbox has no room (RFC 3463 section 3.3).
     MailboxFull = R452 "4.2.2" "Mailbox full, try again later",
     /// There is no memory for the message now (RFC 3463 section 3.4, RFC 1870 section 6).
     NoMemory = R452 "4.3.1" "Mail system full, try again later",
+    /// There is no memory for so large a message now, but there will be (RFC 3463 section 3.4, RFC 1870 section 6).
+    SizeNotNow = R452 "4.3.1" "Too busy for a message of this size, try again later",
     /// The transaction has as many recipients as it may (RFC 5321 section 4.5.3.1.10).
     TooManyRecipients = R452 "4.5.3" "Too many recipients, send another copy",
     /// A CR or LF that is not part of a CRLF in a command (RFC 5321 section 2.3.8).

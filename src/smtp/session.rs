@@ -11,7 +11,7 @@ use super::transaction::{Progress, Transaction, rejected_for};
 use super::{Action, CloseReason, Extensions, Limits, Protocol, Question, Receipt, Verdict};
 use crate::clock::Instant;
 use crate::mail::{BodyWriter, Recipient};
-use crate::metrics::{Command as Verb, CoreMetrics, Offence, RecipientResult};
+use crate::metrics::{Command as Verb, CoreMetrics, Offence, RecipientResult, ReplyCode};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -405,6 +405,11 @@ impl<L> Session<L> {
                     Reply::RelayDenied => RecipientResult::RelayDenied,
                     _ => RecipientResult::TryLater,
                 };
+                if reply.code() == ReplyCode::R421 {
+                    self.stage = Stage::Envelope(transaction);
+                    turn.metrics.recipients.of(result).increment();
+                    return self.end(&reply, CloseReason::Misbehaved, turn);
+                }
                 self.refuse_recipient(transaction, &reply, result, turn);
             }
         }

@@ -388,7 +388,7 @@ impl Incoming {
 /// How the metrics name a refusal that was decided elsewhere.
 pub(super) const fn rejected_for(reply: &Reply) -> Rejected {
     match reply {
-        Reply::NoMemory => Rejected::Memory,
+        Reply::NoMemory | Reply::SizeNotNow => Rejected::Memory,
         _ => Rejected::TryLater,
     }
 }
