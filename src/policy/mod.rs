@@ -3,4 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod network;
 pub mod recipients;
