@@ -17,6 +17,7 @@ pub mod data;
 mod execute;
 pub mod extension;
 pub mod line;
+pub mod proxy;
 pub mod reply;
 pub mod session;
 mod transaction;
