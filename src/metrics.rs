@@ -86,7 +86,9 @@ labels! {
     Refused as "reason" {
         ClientConnections = "client_connections",
         Connections = "connections",
+        EarlyTalker = "early_talker",
         Memory = "memory",
+        Proxy = "proxy",
         Rate = "rate",
         Shutdown = "shutdown",
     }
@@ -201,10 +203,14 @@ metrics! {
     smtp_connections_total as "mayfly_smtp_connections_total": Family<Listener>,
     /// Connections open now.
     smtp_connections as "mayfly_smtp_connections": Gauge,
-    /// Connections turned away with a 421 before a session began.
+    /// Connections turned away before a session began: with a 421, early talkers with a 554, those without the PROXY
+    /// header that they need without a word.
     smtp_connections_refused as "mayfly_smtp_connections_refused_total": Family<Refused>,
     /// Sessions that ended, by how.
     smtp_sessions_ended as "mayfly_smtp_sessions_ended_total": Family<Ended>,
+    /// Connections that a proxy opened for itself, to see whether mayfly lives. They are in none of the other counts of
+    /// connections and sessions.
+    smtp_health_checks as "mayfly_smtp_health_checks_total": Counter,
     /// Time from accepting a connection to its end.
     smtp_session_duration as "mayfly_smtp_session_duration_seconds": Histogram<Stay>,
     /// Failed accepts. Accepting pauses when descriptors run out, so this grows slowly even then.

@@ -2,12 +2,12 @@
 //!
 //! The session says what to do next ([`Action`]) and the driver does it. It decides nothing about the protocol.
 
+use super::arrivals::answer;
 use super::core::{Arrival, Core, HeldLease, Stage};
 use super::inbox::CoreId;
 use super::link::{Filled, Link};
 use super::live::Live;
 use super::questions::Answer;
-use super::ring::Connection;
 use crate::clock::Instant;
 use crate::mail::message::QueueId;
 use crate::mail::trace::Trace;
@@ -16,7 +16,7 @@ use crate::metrics::{Ended, Handshake, Listener, TlsVersion};
 use crate::policy::recipients::{self, Decision, MustExist};
 use crate::smtp::session::Profile;
 use crate::smtp::{
-    Action, Beginning, CloseReason, Complete, Extension, Extensions, Question, Receipt, Reply,
+    Action, Beginning, CloseReason, Complete, Extension, Impersonation, Question, Receipt, Reply,
     Session, Verdict,
 };
 use crate::store::{Existence, Lease, Unavailable};
@@ -35,27 +35,33 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 256 << 10;
 
 /// Serves a connection to its end. A panic costs this connection and no other.
-pub async fn guarded(core: &Rc<Core>, connection: Connection, arrival: Arrival) -> Ended {
-    let mut serving = pin!(serve(core, connection, arrival));
+pub(super) async fn guarded(core: &Rc<Core>, link: Link, mut arrival: Arrival) {
+    let ended = caught(serve(core, link, &mut arrival)).await;
+    arrival.ended(core, ended.unwrap_or(Ended::Panic));
+}
+
+/// Runs what belongs to one connection; `None` if it panicked.
+pub(super) async fn caught<T>(running: impl Future<Output = T>) -> Option<T> {
+    let mut running = pin!(running);
     std::future::poll_fn(|context| {
-        catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(context)))
-            .unwrap_or(Poll::Ready(Ended::Panic))
+        catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(context)))
+            .map_or(Poll::Ready(None), |poll| poll.map(Some))
     })
     .await
 }
 
-async fn serve(core: &Rc<Core>, connection: Connection, arrival: Arrival) -> Ended {
-    let Arrival {
-        listener,
-        client,
-        counted: _counted,
-    } = arrival;
-    let link = Link::new(core, connection);
+/// Ends a connection that gets no session with a last line.
+pub(super) async fn part(mut link: Link, line: Vec<u8>) {
+    if link.send(line.into()).await.is_ok() {
+        let _ = link.finish(LINGER, LINGER_BYTES_MAX).await;
+    }
+}
+
+async fn serve(core: &Rc<Core>, link: Link, arrival: &mut Arrival) -> Ended {
     let mut driver = Driver {
         core,
         link,
-        client,
-        listener,
+        arrival,
         queue_id: core.queue_id(),
         unanswered: None,
         unconfirmed: 0,
@@ -70,8 +76,7 @@ async fn serve(core: &Rc<Core>, connection: Connection, arrival: Arrival) -> End
 struct Driver<'a> {
     core: &'a Rc<Core>,
     link: Link,
-    client: IpAddr,
-    listener: Listener,
+    arrival: &'a mut Arrival,
     /// The name of the message under way.
     queue_id: QueueId,
     /// When the end of a message was seen whose reply has not been handed to the kernel.
@@ -84,21 +89,22 @@ impl Driver<'_> {
     /// Runs the session; `Err` when the connection ended first.
     async fn run(&mut self) -> Result<Ended, Ended> {
         let live = self.core.live();
-        if self.listener == Listener::Smtps {
-            self.handshake(&live, Arc::clone(&live.implicit_tls))
-                .await?;
+        let door = Rc::clone(&self.arrival.door);
+        let implicit_tls = door.kind == Listener::Smtps;
+        if implicit_tls {
+            self.handshake(&live, live.tls_of(door.number)).await?;
         }
         let profile = Profile {
             hostname: Arc::clone(&live.hostname),
             extensions: match live.tls.starttls {
-                true => Extensions::ALL,
-                false => Extensions::ALL.without(Extension::StartTls),
+                true => door.extensions,
+                false => door.extensions.without(Extension::StartTls),
             },
-            xclient: false,
-            tls: self.listener == Listener::Smtps,
+            xclient: door.trusts_to_impersonate(self.arrival.client),
+            tls: implicit_tls,
             limits: Arc::clone(&live.limits),
         };
-        drop(live);
+        drop((live, door));
         let mut session: Session<HeldLease> = Session::new(profile, self.core.now());
         let mut told = false;
         loop {
@@ -170,7 +176,8 @@ impl Driver<'_> {
             return Ok(());
         }
         let live = self.core.live();
-        self.handshake(&live, Arc::clone(&live.starttls)).await?;
+        let context = live.tls_of(self.arrival.door.number);
+        self.handshake(&live, context).await?;
         session.tls_established(self.core.now());
         Ok(())
     }
@@ -210,6 +217,18 @@ impl Driver<'_> {
         }
     }
 
+    /// From now on the connection is, and counts as, one of the client that its trusted peer names.
+    fn impersonate(&mut self, whom: &Impersonation) -> Result<(), Reply> {
+        let Some(address) = whom.address else {
+            return Ok(());
+        };
+        let client = address.to_canonical();
+        let counted = self.core.admit(client).map_err(|why| answer(why).1)?;
+        // Only now does it cease to count for whom it was before.
+        (self.arrival.client, self.arrival.counted) = (client, counted);
+        Ok(())
+    }
+
     async fn ask(&mut self, session: &mut Session<HeldLease>, question: Question<HeldLease>) {
         let core = self.core;
         let verdict = match question {
@@ -222,11 +241,12 @@ impl Driver<'_> {
                 self.link.release_buffer();
                 Verdict::Recipient(place(core, &recipient, declared_bytes).await)
             }
-            Question::Impersonate(_) => Verdict::Impersonate(Err(Reply::NotImplemented)),
+            Question::Impersonate(whom) => Verdict::Impersonate(self.impersonate(&whom)),
             Question::Begin(beginning) => {
                 self.queue_id = core.queue_id();
                 Verdict::Begin(
-                    open_body(core, self.client, self.queue_id, &beginning).ok_or(Reply::NoMemory),
+                    open_body(core, self.arrival.client, self.queue_id, &beginning)
+                        .ok_or(Reply::NoMemory),
                 )
             }
             Question::Grow { bytes } => {

@@ -24,10 +24,8 @@ pub struct Live {
     pub budget: store::Budget,
     /// TLS rules.
     pub tls: Tls,
-    /// TLS on the listeners with STARTTLS.
-    pub starttls: Arc<ServerConfig>,
-    /// TLS on the listeners with TLS from the first byte.
-    pub implicit_tls: Arc<ServerConfig>,
+    /// TLS of each listener for mail, by number. Each has tickets of its own.
+    contexts: Vec<Arc<ServerConfig>>,
     /// The certificates in use.
     pub identities: Vec<Identity>,
     /// Whether logs may carry client addresses.
@@ -64,6 +62,12 @@ impl Live {
             limits: Arc::new(smtp::Limits::clone(&self.limits)),
             ..self.clone()
         }
+    }
+
+    /// TLS of the listener with this number.
+    #[must_use]
+    pub fn tls_of(&self, listener: usize) -> Arc<ServerConfig> {
+        Arc::clone(&self.contexts[listener])
     }
 
     /// A reply that no session gives: for those who get none, and for those whose session is cut off.
@@ -103,6 +107,7 @@ impl Live {
         };
         let configuration =
             || certificates::configuration(&identities, &config.tls).map_err(LiveError::Tls);
+        let listeners = config.listen.smtp.len() + config.listen.smtps.len();
         Ok(Self {
             hostname: config.server.hostname.as_str().into(),
             limits: Arc::new(config.smtp.clone()),
@@ -110,8 +115,9 @@ impl Live {
             recipients: config.recipients.clone(),
             budget: config.store.clone(),
             tls: config.tls.clone(),
-            starttls: configuration()?,
-            implicit_tls: configuration()?,
+            contexts: (0..listeners)
+                .map(|_| configuration())
+                .collect::<Result<_, _>>()?,
             identities,
             log_client_addresses: config.server.log_client_addresses,
         })

@@ -63,6 +63,12 @@ settings! {
         pub data_timeout: Span = Span::secs(300),
         /// The least average rate at which the data of a message must come, beyond `data_timeout`.
         pub data_bytes_per_second_min: Bytes = Bytes(500),
+        /// How long a client waits for the greeting. Who speaks before it is turned away with 554: robots do, mail servers do not.
+        /// 0 means no delay. Not where TLS comes first, and not for those who come through a proxy.
+        /// Price: about 150 bytes and a descriptor for each client that waits; it counts as a connection.
+        pub greeting_delay: Span = Span::secs(0),
+        /// Whether a client that waits gets a first line of the greeting at once. More robots speak when they have seen one.
+        pub greeting_teaser: bool = false,
     }
 }
 
