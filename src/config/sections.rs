@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::listener::MailListener;
+use crate::policy::network::Network;
 use crate::settings::{Bytes, Span, Value, choices, quoted, settings};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -148,6 +149,9 @@ settings! {
         /// Connections to the public listeners open at once from one client address (/64 for IPv6); more are closed unanswered. 0 means no limit.
         /// Behind a reverse proxy all connections come from the proxy's address: set it to 0 there, or as high as connections_max.
         pub connections_per_client_max: u32 = 100,
+        /// Networks of reverse proxies. The client of a request that comes from there is the last address in its `X-Forwarded-For` fields
+        /// that is not itself in one of these networks; requests_per_minute goes by it. Their connections are exempt from connections_per_client_max.
+        pub trusted_proxies: Vec<Network> = Vec::new(),
         /// The longest a request's head may take to arrive.
         pub header_timeout: Span = Span::secs(10),
         /// The largest head of a request.

@@ -216,7 +216,8 @@ async fn proxied(
     let (client, purpose) = match heard.flatten() {
         Some(Source::Client(client)) => (client, Purpose::Mail),
         Some(Source::Local) => (proxy, Purpose::HealthCheck),
-        None => return refuse(&core, proxy, Refused::Proxy),
+        None if core.stage() == Stage::Serving => return refuse(&core, proxy, Refused::Proxy),
+        None => return refuse(&core, proxy, Refused::Shutdown),
     };
     drop(unnamed);
     match core.admit(client) {

@@ -425,3 +425,54 @@ fn count(core: &Core, body: &Body) {
     metrics.message_bytes.add(body.len() as u64);
     metrics.message_size.observe(body.len() as u64);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::edge::arrivals::Door;
+    use crate::edge::core::{Counted, Purpose};
+    use crate::edge::link::tests::{core, pair};
+
+    #[test]
+    fn who_speaks_for_another_client_counts_as_that_one() {
+        let core = core();
+        let max = core.live().admission.connections_per_client_max as usize;
+        let [proxy, client, busy] =
+            ["127.0.0.1", "192.0.2.7", "192.0.2.8"].map(|text| text.parse().expect("an address"));
+        let enter = |client: IpAddr, times: usize| {
+            let counted = (0..times).map(|_| core.admit(client).ok());
+            counted.collect::<Option<Vec<Counted>>>()
+        };
+        let _crowd = enter(busy, max).expect("there is room");
+        let door = Rc::new(Door::all(&Config::default().listen).swap_remove(0));
+        let counted = core.admit(proxy).expect("there is room");
+        let mut arrival = Arrival::new(&core, door, proxy, counted, Purpose::Mail);
+        let (link, _peer) = pair(&core);
+        let mut driver = Driver {
+            core: &core,
+            link,
+            arrival: &mut arrival,
+            queue_id: core.queue_id(),
+            unanswered: None,
+            unconfirmed: 0,
+        };
+        let impersonate = |driver: &mut Driver<'_>, address: Option<&str>| {
+            let address = address.map(|text| text.parse().expect("an address"));
+            let result = driver.impersonate(&Impersonation { address });
+            (result, driver.arrival.client)
+        };
+        assert_eq!(impersonate(&mut driver, None), (Ok(()), proxy));
+        assert_eq!(
+            impersonate(&mut driver, Some("192.0.2.8")),
+            (Err(Reply::TooManyConnections), proxy)
+        );
+        assert_eq!(
+            impersonate(&mut driver, Some("::ffff:192.0.2.7")),
+            (Ok(()), client)
+        );
+        assert!(enter(proxy, max).is_some(), "it no longer counts as itself");
+        assert!(enter(client, max).is_none(), "it counts as the other");
+        assert!(enter(client, max - 1).is_some());
+    }
+}

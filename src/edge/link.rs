@@ -423,7 +423,7 @@ impl Link {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::Config;
     use crate::edge::clients::Clients;
@@ -441,7 +441,7 @@ mod tests {
 
     const BUFFERS: u16 = 16;
 
-    fn core() -> Rc<Core> {
+    pub(in crate::edge) fn core() -> Rc<Core> {
         let clock = Clock::start();
         let ledger = Ledger::new(1 << 20);
         let live = Live::new(&Config::default(), None, 2026).expect("a certificate");
@@ -457,7 +457,7 @@ mod tests {
         })
     }
 
-    fn pair(core: &Rc<Core>) -> (Link, UnixStream) {
+    pub(in crate::edge) fn pair(core: &Rc<Core>) -> (Link, UnixStream) {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         (Link::new(core, core.ring.adopt(ours.into())), theirs)
     }
