@@ -90,8 +90,10 @@ labels! {
         ClientConnections = "client_connections",
         ClientRate = "client_rate",
         Connections = "connections",
+        EarlyTalker = "early_talker",
         Memory = "memory",
         Pressure = "pressure",
+        Proxy = "proxy",
         Rate = "rate",
         Shutdown = "shutdown",
     }
@@ -226,7 +228,8 @@ metrics! {
     smtp_connections_total as "mayfly_smtp_connections_total": Family<Listener>,
     /// Connections open now.
     smtp_connections as "mayfly_smtp_connections": Gauge,
-    /// Connections turned away with a 421 before a session began.
+    /// Connections turned away before a session began: with a 421, early talkers with a 554, those without the PROXY
+    /// header that they need without a word.
     smtp_connections_refused as "mayfly_smtp_connections_refused_total": Family<Refused>,
     /// Times that a client was refused something because it had had too much of it in the last minute.
     client_limits_hit as "mayfly_client_limits_hit_total": Family<ClientLimit>,
@@ -234,6 +237,9 @@ metrics! {
     pressure_steps as "mayfly_pressure_steps_total": Family<Pressure>,
     /// Sessions that ended, by how.
     smtp_sessions_ended as "mayfly_smtp_sessions_ended_total": Family<Ended>,
+    /// Connections that a proxy opened for itself, to see whether mayfly lives. They are in none of the other counts of
+    /// connections and sessions.
+    smtp_health_checks as "mayfly_smtp_health_checks_total": Counter,
     /// Time from accepting a connection to its end.
     smtp_session_duration as "mayfly_smtp_session_duration_seconds": Histogram<Stay>,
     /// Failed accepts. Accepting pauses when descriptors run out, so this grows slowly even then.

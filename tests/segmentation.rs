@@ -5,8 +5,8 @@
 mod harness;
 
 use harness::{
-    converse, fuzz_address, fuzz_chunk, fuzz_command, fuzz_data, fuzz_line, fuzz_session,
-    tight_limits,
+    converse, fuzz_address, fuzz_chunk, fuzz_command, fuzz_data, fuzz_line, fuzz_proxy,
+    fuzz_session, tight_limits,
 };
 use mayfly::smtp::{Limits, Newlines};
 use proptest::prelude::*;
@@ -99,6 +99,59 @@ proptest! {
     }
 }
 
+/// What headers of a proxy, and things that look like them, are put together from.
+const PROXY_FRAGMENTS: &[&[u8]] = &[
+    b"PROXY ",
+    b"TCP4 ",
+    b"TCP6 ",
+    b"UNKNOWN",
+    b"192.0.2.7 ",
+    b"198.51.100.1 ",
+    b"2001:db8::7 ",
+    b"::ffff:192.0.2.7 ",
+    b"4660 ",
+    b"25",
+    b"0",
+    b"+",
+    b" ",
+    b"\r\n",
+    b"\r",
+    b"\n",
+    b"\r\n\r\n\0\r\nQUIT\n",
+    b"\x21\x11\0\x0c",
+    b"\x21\x11\0\x11",
+    b"\x21\x21\0\x24",
+    b"\x20\x00\0\0",
+    b"\x20\x00\x02\x08",
+    b"\xc0\0\x02\x07\xc6\x33\x64\x01\x12\x34\0\x19",
+    b"\x04\0\x02id",
+    b"\x04\0\x03id",
+    b"\0\0\0\0\0\0\0\0",
+    b"EHLO x\r\n",
+];
+
+/// What a header begins with, so that arbitrary input gets somewhere.
+const PROXY_STARTS: &[&[u8]] = &[
+    b"",
+    b"PROXY TCP4 192.0.2.7 198.51.100.1 4660 25",
+    b"PROXY TCP6 2001:db8::7 2001:db8::25 1 2\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x11\xc0\0\x02\x07\xc6\x33\x64\x01\x12\x34\0\x19",
+    b"\r\n\r\n\0\r\nQUIT\n\x20\x00",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_proxy_header_ends_where_it_says_however_it_comes(
+        sizes in any::<[u8; 2]>(),
+        start in prop::sample::select(PROXY_STARTS),
+        fragments in prop::collection::vec(prop::sample::select(PROXY_FRAGMENTS), 0..12),
+    ) {
+        fuzz_proxy(&[&sizes, start, &fragments.concat()].concat());
+    }
+}
+
 #[test]
 fn the_fuzz_corpus_is_survived() {
     replay("address", fuzz_address);
@@ -106,6 +159,7 @@ fn the_fuzz_corpus_is_survived() {
     replay("command", fuzz_command);
     replay("data", fuzz_data);
     replay("line", fuzz_line);
+    replay("proxy", fuzz_proxy);
     replay("session", fuzz_session);
 }
 

@@ -4,7 +4,7 @@
 
 mod pressure;
 
-use super::Config;
+use super::{Config, MailListener};
 use crate::policy::recipients::{Rules, RulesError, normalize};
 use crate::settings::{Bytes, Span};
 use std::collections::BTreeSet;
@@ -46,6 +46,7 @@ pub(super) fn violations(config: &Config) -> Vec<Violation> {
     server(config, &mut found);
     listen(config, &mut found);
     smtp(config, &mut found);
+    greeting(config, &mut found);
     recipients(config, &mut found);
     store(config, &mut found);
     pressure::pressure(config, &mut found);
@@ -91,11 +92,12 @@ fn listen(config: &Config, found: &mut Vec<Violation>) {
             "give `smtp` or `smtps` an address, like [\"0.0.0.0:25\", \"[::]:25\"]",
         ));
     }
-    let lists: [(&'static str, &[SocketAddr]); 4] = [
-        ("listen.smtp", &listen.smtp),
-        ("listen.smtps", &listen.smtps),
-        ("listen.http", &listen.http),
-        ("listen.operator", &listen.operator),
+    let of = |listeners: &[MailListener]| listeners.iter().map(|it| it.address).collect();
+    let lists: [(&'static str, Vec<SocketAddr>); 4] = [
+        ("listen.smtp", of(&listen.smtp)),
+        ("listen.smtps", of(&listen.smtps)),
+        ("listen.http", listen.http.clone()),
+        ("listen.operator", listen.operator.clone()),
     ];
     let mut seen = BTreeSet::new();
     for (key, addresses) in lists {
@@ -128,6 +130,27 @@ fn smtp(config: &Config, found: &mut Vec<Violation>) {
             &["smtp.reserve_step_bytes", "smtp.message_bytes_max"],
             "a step is larger than the largest message",
             format!("write {} at most", limits.message_bytes_max),
+        ));
+    }
+}
+
+/// RFC 5321 section 4.5.3.2.1: clients wait five minutes for the greeting.
+const GREETING_DELAY_MAX: Span = Span::secs(240);
+
+fn greeting(config: &Config, found: &mut Vec<Violation>) {
+    let limits = &config.smtp;
+    if limits.greeting_delay > GREETING_DELAY_MAX {
+        found.push(Violation::new(
+            &["smtp.greeting_delay"],
+            "clients give up after five minutes without a greeting",
+            format!("write \"{GREETING_DELAY_MAX}\" or less"),
+        ));
+    }
+    if limits.greeting_teaser && limits.greeting_delay.0.is_zero() {
+        found.push(Violation::new(
+            &["smtp.greeting_teaser", "smtp.greeting_delay"],
+            "a teaser without a delay is sent together with the greeting",
+            "give `smtp.greeting_delay` a time like \"3s\", or take `smtp.greeting_teaser` out",
         ));
     }
 }
@@ -275,7 +298,8 @@ fn least_sizes(config: &Config, found: &mut Vec<Violation>) {
 }
 
 fn least_times(config: &Config, found: &mut Vec<Violation>) {
-    let rules: [(&'static str, Span); 10] = [
+    let rules: [(&'static str, Span); 11] = [
+        ("listen.proxy_timeout", config.listen.proxy_timeout),
         ("tls.handshake_timeout", config.tls.handshake_timeout),
         ("smtp.command_timeout", config.smtp.command_timeout),
         ("smtp.data_timeout", config.smtp.data_timeout),

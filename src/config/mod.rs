@@ -7,12 +7,14 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod listener;
 pub mod manual;
 mod mistake;
 mod read;
 pub mod sections;
 mod under;
 
+pub use listener::MailListener;
 pub use mistake::ConfigErrors;
 pub use read::{Effective, Source};
 pub use sections::{Certificate, Http, Listen, Server, Tls};

@@ -161,6 +161,10 @@ fn every_rule_can_be_broken_and_names_a_setting_that_exists() {
         "listen.smtp = []\nlisten.smtps = []",
         "listen.http = [\"127.0.0.1:2525\"]",
         "listen.backlog = 0",
+        "listen.smtps = [{ address = \"127.0.0.1:2525\" }]",
+        "listen.proxy_timeout = \"0s\"",
+        "smtp.greeting_delay = \"5m\"",
+        "smtp.greeting_teaser = true",
         "tls.handshake_timeout = \"0s\"",
         "tls.handshakes_max = 0",
         "smtp.line_bytes_max = 511",
@@ -215,6 +219,62 @@ fn every_rule_can_be_broken_and_names_a_setting_that_exists() {
             .any(|known| known.name == section && known.entry(key).is_some());
         assert!(known, "{text} names [{section}] {key}");
     }
+}
+
+#[test]
+fn mistakes_in_the_options_of_a_listener_have_a_place() {
+    assert_eq!(
+        said(
+            "[listen]\nsmtp = [\n  \"0.0.0.0:25\",\n  { address = \"10.0.0.1:25\", witout = [] },\n]\n"
+        ),
+        "\
+error: wrong value for `smtp` in [listen]
+  --> mayfly.toml:4:30
+   |
+ 4 |   { address = \"10.0.0.1:25\", witout = [] },
+   |                              ^^^^^^ unknown field `witout`, expected one of `address`, `without`, `proxy_from`, `xclient_from`
+   = allowed: list of address with port, or table with `address` and options
+   = default: [\"127.0.0.1:2525\", \"[::1]:2525\"]"
+    );
+    let base = "listen.smtp = [{ address = \"10.0.0.1:25\"";
+    for (list, why) in [
+        ("listen.smtp = [\"10.0.0.1\"", "1:16\n"),
+        (
+            "listen.smtp = [\"10.0.0.1\"",
+            "write one like \"0.0.0.0:25\"",
+        ),
+        ("listen.smtp = [25", "an address with port like"),
+        ("listen.smtp = [{ without = [] }", "missing field `address`"),
+        (&format!("{base}, without = [\"CHUNKNG\"] }}"), "1:54\n"),
+        (&format!("{base}, without = [\"CHUNKNG\"] }}"), "`CHUNKING`"),
+        (
+            &format!("{base}, proxy_from = [\"10.0.0.1/8\"] }}"),
+            "1:57\n",
+        ),
+        (
+            &format!("{base}, proxy_from = [\"10.0.0.1/8\"] }}"),
+            "write \"10.0.0.0/8\"",
+        ),
+        (
+            &format!("{base}, xclient_from = \"::1\" }}"),
+            "expected a sequence",
+        ),
+    ] {
+        let said = said(&format!("{list}]"));
+        assert!(said.contains(why), "{list}: {said}");
+    }
+}
+
+#[test]
+fn the_options_of_a_listener_can_come_from_a_variable_and_are_printed_as_written() {
+    let list = "[\"0.0.0.0:25\", { address = \"[::1]:2525\", without = [\"CHUNKING\"], proxy_from = [\"::1\"] }]";
+    let effective = load("", &[("MAYFLY__LISTEN__SMTP", list)]).expect("in order");
+    let printed = manual::effective_toml(&effective);
+    assert!(printed.contains(&format!("smtp = {list}")), "{printed}");
+    assert_eq!(
+        load(&printed, &[]).expect("reads back").config,
+        effective.config
+    );
 }
 
 #[test]

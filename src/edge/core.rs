@@ -1,6 +1,7 @@
 //! One core, as its tasks share it: its mailboxes, its clock, its way to the other cores.
 
 use super::alarm::{Alarm, Alarms};
+use super::arrivals::Door;
 use super::clients::Clients;
 use super::inbox::{CoreId, CoreShard, Cores, Request};
 use super::live::Live;
@@ -11,7 +12,7 @@ use super::standing::Counted;
 use super::windows::Windows;
 use crate::clock::{Instant, Stamps, WallClock};
 use crate::mail::message::QueueId;
-use crate::metrics::{ClientLimit, CoreMetrics, Listener};
+use crate::metrics::{ClientLimit, CoreMetrics, Ended, Label as _};
 use crate::policy::admission::{self, Admission, Evidence, Refusal};
 use crate::policy::pressure::{self, Pin, Pressure};
 use crate::store::{HashKey, Lease};
@@ -90,12 +91,81 @@ pub struct Parts {
 /// A connection that was let in.
 #[derive(Debug)]
 pub struct Arrival {
-    /// Which kind of listener it came to.
-    pub listener: Listener,
+    /// The listener that it came to.
+    pub door: Rc<Door>,
     /// Its client.
     pub client: IpAddr,
     /// Counts it until it is dropped.
     pub counted: Counted,
+    purpose: Purpose,
+    since: Instant,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A proxy's own connection.
+    HealthCheck,
+    /// Mail.
+    Mail,
+}
+
+impl Arrival {
+    /// Somebody who was let in now.
+    pub(super) fn new(
+        core: &Core,
+        door: Rc<Door>,
+        client: IpAddr,
+        counted: Counted,
+        purpose: Purpose,
+    ) -> Self {
+        let metrics = core.metrics();
+        match purpose {
+            Purpose::HealthCheck => metrics.smtp_health_checks.increment(),
+            Purpose::Mail => {
+                metrics.smtp_connections_total.of(door.kind).increment();
+                metrics.smtp_connections.increment();
+            }
+        }
+        Self {
+            door,
+            client,
+            counted,
+            purpose,
+            since: core.now(),
+        }
+    }
+
+    /// Its connection has ended like this.
+    pub(super) fn ended(self, core: &Core, how: Ended) {
+        let metrics = core.metrics();
+        if self.purpose == Purpose::HealthCheck {
+            return;
+        }
+        metrics.smtp_connections.decrement();
+        metrics.smtp_sessions_ended.of(how).increment();
+        let lasted = core.now().since(self.since);
+        metrics.smtp_session_duration.observe_duration(lasted);
+        if core.live().log_client_addresses {
+            let (client, how) = (self.client, Ended::VALUES[how.index()]);
+            tracing::info!(%client, how, "a session ended");
+        }
+    }
+
+    /// It was turned away before its session began.
+    pub(super) fn turned_away(self, core: &Core) {
+        core.metrics().smtp_connections.decrement();
+    }
+}
+
+/// A connection that counts for nobody, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Unnamed(Arc<Clients>);
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        self.0.leave_unnamed();
+    }
 }
 
 /// A place in a mailbox that goes back to its owner unless a message takes it.
@@ -231,6 +301,19 @@ impl Core {
     /// The level of pressure as this turn found it.
     pub fn level(&self) -> Pressure {
         self.level.get()
+    }
+
+    /// Lets in a connection whose client is not known yet, or says why not.
+    pub(super) fn admit_unnamed(&self) -> Result<Unnamed, Refusal> {
+        let connections_max = self.live().under(self.level()).admission.connections_max as usize;
+        if self.stage.get() != Stage::Serving {
+            return Err(Refusal::Shutdown);
+        }
+        if connections_max != 0 && self.clients.open() >= connections_max {
+            return Err(Refusal::Connections);
+        }
+        self.clients.enter_unnamed();
+        Ok(Unnamed(Arc::clone(&self.clients)))
     }
 
     /// Puts a message into places of this core, once into each mailbox however often that was named; returns the

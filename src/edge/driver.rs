@@ -2,12 +2,11 @@
 //!
 //! The session says what to do next ([`Action`]) and the driver does it. It decides nothing about the protocol.
 
+use super::arrivals::answer;
 use super::core::{Arrival, Core, HeldLease, Stage};
 use super::inbox::CoreId;
 use super::link::{Filled, Link};
 use super::questions::Answer;
-use super::ring::Connection;
-use super::standing::Counted;
 use crate::clock::Instant;
 use crate::mail::message::QueueId;
 use crate::mail::trace::{Protection, Trace};
@@ -17,7 +16,7 @@ use crate::policy::pressure::Pressure;
 use crate::policy::recipients::{self, Decision, MustExist};
 use crate::smtp::session::Profile;
 use crate::smtp::{
-    Action, Beginning, CloseReason, Complete, Extension, Extensions, Question, Receipt, Reply,
+    Action, Beginning, CloseReason, Complete, Extension, Impersonation, Question, Receipt, Reply,
     Session, Verdict,
 };
 use crate::store::{Existence, Lease, Unavailable};
@@ -36,28 +35,33 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 256 << 10;
 
 /// Serves a connection to its end. A panic costs this connection and no other.
-pub async fn guarded(core: &Rc<Core>, connection: Connection, arrival: Arrival) -> Ended {
-    let mut serving = pin!(serve(core, connection, arrival));
+pub(super) async fn guarded(core: &Rc<Core>, link: Link, mut arrival: Arrival) {
+    let ended = caught(serve(core, link, &mut arrival)).await;
+    arrival.ended(core, ended.unwrap_or(Ended::Panic));
+}
+
+/// Runs what belongs to one connection; `None` if it panicked.
+pub(super) async fn caught<T>(running: impl Future<Output = T>) -> Option<T> {
+    let mut running = pin!(running);
     std::future::poll_fn(|context| {
-        catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(context)))
-            .unwrap_or(Poll::Ready(Ended::Panic))
+        catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(context)))
+            .map_or(Poll::Ready(None), |poll| poll.map(Some))
     })
     .await
 }
 
-async fn serve(core: &Rc<Core>, connection: Connection, arrival: Arrival) -> Ended {
-    let Arrival {
-        listener,
-        client,
-        counted,
-    } = arrival;
-    let link = Link::new(core, connection);
+/// Ends a connection that gets no session with a last line.
+pub(super) async fn part(mut link: Link, line: Vec<u8>) {
+    if link.send(line.into()).await.is_ok() {
+        let _ = link.finish(LINGER, LINGER_BYTES_MAX).await;
+    }
+}
+
+async fn serve(core: &Rc<Core>, link: Link, arrival: &mut Arrival) -> Ended {
     let mut driver = Driver {
         core,
         link,
-        client,
-        listener,
-        counted,
+        arrival,
         level: core.level(),
         incoming: None,
         queue_id: core.queue_id(),
@@ -75,10 +79,8 @@ async fn serve(core: &Rc<Core>, connection: Connection, arrival: Arrival) -> End
 struct Driver<'a> {
     core: &'a Rc<Core>,
     link: Link,
-    client: IpAddr,
-    listener: Listener,
-    /// Counts for the client: its connection, and what it does.
-    counted: Counted,
+    /// Whose connection it is, and by which is counted what the client does.
+    arrival: &'a mut Arrival,
     /// The level of pressure whose limits the session has.
     level: Pressure,
     /// The message whose data has begun, as long as it is not stored.
@@ -104,21 +106,23 @@ impl Driver<'_> {
     /// Runs the session; `Err` when the connection ended first.
     async fn run(&mut self) -> Result<Ended, Ended> {
         let live = self.core.live();
-        if self.listener == Listener::Smtps {
-            self.handshake(Arc::clone(&live.implicit_tls)).await?;
+        let door = Rc::clone(&self.arrival.door);
+        let implicit_tls = door.kind == Listener::Smtps;
+        if implicit_tls {
+            self.handshake(live.tls_of(door.number)).await?;
         }
         self.level = self.core.level();
         let profile = Profile {
             hostname: Arc::clone(&live.hostname),
             extensions: match live.tls.starttls {
-                true => Extensions::ALL,
-                false => Extensions::ALL.without(Extension::StartTls),
+                true => door.extensions,
+                false => door.extensions.without(Extension::StartTls),
             },
-            xclient: false,
-            tls: self.listener == Listener::Smtps,
+            xclient: door.trusts_to_impersonate(self.arrival.client),
+            tls: implicit_tls,
             limits: Arc::clone(&live.under(self.level).limits),
         };
-        drop(live);
+        drop((live, door));
         let mut session: Session<HeldLease> = Session::new(profile, self.core.now());
         let mut told = false;
         loop {
@@ -202,13 +206,15 @@ impl Driver<'_> {
             return Ok(());
         }
         let live = self.core.live();
-        self.handshake(Arc::clone(&live.starttls)).await?;
+        let context = live.tls_of(self.arrival.door.number);
+        self.handshake(context).await?;
         session.tls_established(self.core.now());
         Ok(())
     }
 
     async fn handshake(&mut self, config: Arc<rustls::ServerConfig>) -> Result<(), Ended> {
         if self
+            .arrival
             .counted
             .must_refuse(self.core, ClientLimit::TlsFailures)
         {
@@ -241,10 +247,24 @@ impl Driver<'_> {
                     .tls_handshakes
                     .of(label, TlsVersion::None)
                     .increment();
-                self.counted.note(self.core, ClientLimit::TlsFailures, 1);
+                self.arrival
+                    .counted
+                    .note(self.core, ClientLimit::TlsFailures, 1);
                 Err(ended)
             }
         }
+    }
+
+    /// From now on the connection is, and counts as, one of the client that its trusted peer names.
+    fn impersonate(&mut self, whom: &Impersonation) -> Result<(), Reply> {
+        let Some(address) = whom.address else {
+            return Ok(());
+        };
+        let client = address.to_canonical();
+        let counted = self.core.admit(client).map_err(|why| answer(why).1)?;
+        // Only now does it cease to count for whom it was before.
+        (self.arrival.client, self.arrival.counted) = (client, counted);
+        Ok(())
     }
 
     async fn ask(&mut self, session: &mut Session<HeldLease>, question: Question<HeldLease>) {
@@ -259,7 +279,7 @@ impl Driver<'_> {
                 self.link.release_buffer();
                 Verdict::Recipient(self.recipient(&recipient, declared_bytes, is_first).await)
             }
-            Question::Impersonate(_) => Verdict::Impersonate(Err(Reply::NotImplemented)),
+            Question::Impersonate(whom) => Verdict::Impersonate(self.impersonate(&whom)),
             Question::Begin(beginning) => Verdict::Begin(self.begin(&beginning)),
             Question::Grow { bytes } => Verdict::Grow(self.grow(bytes)),
             Question::Message(complete) => {
@@ -269,7 +289,7 @@ impl Driver<'_> {
                 let (begun, data_begun) = (complete.begun_at, complete.data_begun_at);
                 if let Some(Incoming { reserved, .. }) = self.incoming.take() {
                     let used = complete.body.len() as u64;
-                    self.counted.take_back_bytes(core, reserved, used);
+                    self.arrival.counted.take_back_bytes(core, reserved, used);
                 }
                 let receipt = store(core, complete, self.queue_id, self.link.is_tls()).await;
                 // Another turn has begun only if other cores had to store it too.
@@ -295,7 +315,7 @@ impl Driver<'_> {
         declared_bytes: u64,
         is_first: bool,
     ) -> Result<HeldLease, Reply> {
-        let (core, counted) = (self.core, &self.counted);
+        let (core, counted) = (self.core, &self.arrival.counted);
         if counted.must_refuse(core, ClientLimit::FailedRecipients) {
             return Err(Reply::ClientGuesses);
         }
@@ -335,11 +355,11 @@ impl Driver<'_> {
         }
         self.queue_id = core.queue_id();
         let tls = self.link.protection();
-        let body = open_body(core, self.client, tls, self.queue_id, beginning)
+        let body = open_body(core, self.arrival.client, tls, self.queue_id, beginning)
             .ok_or(Reply::NoMemory)?;
         let reserved = beginning.bytes;
-        self.counted.note(core, ClientLimit::Messages, 1);
-        self.counted.note_bytes(core, reserved);
+        self.arrival.counted.note(core, ClientLimit::Messages, 1);
+        self.arrival.counted.note_bytes(core, reserved);
         self.incoming = Some(Incoming {
             reserved,
             bytes_max,
@@ -356,7 +376,7 @@ impl Driver<'_> {
         }
         let ledger = self.core.cores().ledger();
         let reservation = ledger.reserve(bytes).ok_or(Reply::NoMemory)?;
-        self.counted.note_bytes(self.core, bytes);
+        self.arrival.counted.note_bytes(self.core, bytes);
         self.incoming = Some(incoming);
         Ok(reservation)
     }
@@ -364,7 +384,9 @@ impl Driver<'_> {
     /// The message whose data had begun, if there is one, will not be stored.
     fn give_up_message(&mut self) {
         if self.incoming.take().is_some() {
-            self.counted.note(self.core, ClientLimit::Aborted, 1);
+            self.arrival
+                .counted
+                .note(self.core, ClientLimit::Aborted, 1);
         }
     }
 }
@@ -520,4 +542,60 @@ fn count(core: &Core, body: &Body) {
     metrics.messages_accepted.increment();
     metrics.message_bytes.add(body.len() as u64);
     metrics.message_size.observe(body.len() as u64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::edge::arrivals::Door;
+    use crate::edge::core::Purpose;
+    use crate::edge::link::tests::{core, pair};
+    use crate::edge::standing::Counted;
+
+    #[test]
+    fn who_speaks_for_another_client_counts_as_that_one() {
+        let core = core();
+        let in_force = core.live();
+        let admission = &in_force.under(Pressure::Normal).admission;
+        let max = admission.connections_per_client_max as usize;
+        let [proxy, client, busy] =
+            ["127.0.0.1", "192.0.2.7", "192.0.2.8"].map(|text| text.parse().expect("an address"));
+        let enter = |client: IpAddr, times: usize| {
+            let counted = (0..times).map(|_| core.admit(client).ok());
+            counted.collect::<Option<Vec<Counted>>>()
+        };
+        let _crowd = enter(busy, max).expect("there is room");
+        let door = Rc::new(Door::all(&Config::default().listen).swap_remove(0));
+        let counted = core.admit(proxy).expect("there is room");
+        let mut arrival = Arrival::new(&core, door, proxy, counted, Purpose::Mail);
+        let (link, _peer) = pair(&core);
+        let mut driver = Driver {
+            core: &core,
+            link,
+            arrival: &mut arrival,
+            level: core.level(),
+            incoming: None,
+            queue_id: core.queue_id(),
+            unanswered: None,
+            unconfirmed: 0,
+        };
+        let impersonate = |driver: &mut Driver<'_>, address: Option<&str>| {
+            let address = address.map(|text| text.parse().expect("an address"));
+            let result = driver.impersonate(&Impersonation { address });
+            (result, driver.arrival.client)
+        };
+        assert_eq!(impersonate(&mut driver, None), (Ok(()), proxy));
+        assert_eq!(
+            impersonate(&mut driver, Some("192.0.2.8")),
+            (Err(Reply::TooManyConnections), proxy)
+        );
+        assert_eq!(
+            impersonate(&mut driver, Some("::ffff:192.0.2.7")),
+            (Ok(()), client)
+        );
+        assert!(enter(proxy, max).is_some(), "it no longer counts as itself");
+        assert!(enter(client, max).is_none(), "it counts as the other");
+        assert!(enter(client, max - 1).is_some());
+    }
 }

@@ -26,10 +26,8 @@ pub struct Live {
     pub budget: store::Budget,
     /// TLS rules.
     pub tls: Tls,
-    /// TLS on the listeners with STARTTLS.
-    pub starttls: Arc<ServerConfig>,
-    /// TLS on the listeners with TLS from the first byte.
-    pub implicit_tls: Arc<ServerConfig>,
+    /// TLS of each listener for mail, by number. Each has tickets of its own.
+    contexts: Vec<Arc<ServerConfig>>,
     /// The certificates in use.
     pub identities: Vec<Identity>,
     /// Whether logs may carry client addresses.
@@ -104,6 +102,12 @@ impl Live {
         &self.in_force[level as usize]
     }
 
+    /// TLS of the listener with this number.
+    #[must_use]
+    pub fn tls_of(&self, listener: usize) -> Arc<ServerConfig> {
+        Arc::clone(&self.contexts[listener])
+    }
+
     /// A reply that no session gives: for those who get none, and for those whose session is cut off.
     #[must_use]
     pub fn say(&self, reply: Reply) -> Vec<u8> {
@@ -141,6 +145,7 @@ impl Live {
         };
         let configuration =
             || certificates::configuration(&identities, &config.tls).map_err(LiveError::Tls);
+        let listeners = config.listen.smtp.len() + config.listen.smtps.len();
         Ok(Self {
             hostname: config.server.hostname.as_str().into(),
             in_force: Pressure::ALL.map(|level| InForce::new(config, level)),
@@ -148,8 +153,9 @@ impl Live {
             recipients: config.recipients.clone(),
             budget: config.store.clone(),
             tls: config.tls.clone(),
-            starttls: configuration()?,
-            implicit_tls: configuration()?,
+            contexts: (0..listeners)
+                .map(|_| configuration())
+                .collect::<Result<_, _>>()?,
             identities,
             log_client_addresses: config.server.log_client_addresses,
         })

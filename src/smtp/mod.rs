@@ -20,6 +20,7 @@ pub mod data;
 mod execute;
 pub mod extension;
 pub mod line;
+pub mod proxy;
 pub mod reply;
 pub mod session;
 mod transaction;
@@ -68,6 +69,12 @@ settings! {
         /// What becomes of a CR or an LF that is not part of a CRLF, in commands and in messages (RFC 5321 section 2.3.8).
         /// Content that was announced as binary (BODY=BINARYMIME) is never touched.
         pub newlines: Newlines = Newlines::Strict,
+        /// How long a client waits for the greeting. Who speaks before it is turned away with 554: robots do, mail servers do not.
+        /// 0 means no delay. Not where TLS comes first, and not for those who come through a proxy.
+        /// Price: about 150 bytes and a descriptor for each client that waits; it counts as a connection.
+        pub greeting_delay: Span = Span::secs(0),
+        /// Whether a client that waits gets a first line of the greeting at once. More robots speak when they have seen one.
+        pub greeting_teaser: bool = false,
     }
 }
 

@@ -102,6 +102,8 @@ replies! {
     Help = R214 "2.0.0" "Commands: BDAT DATA EHLO HELO HELP MAIL NOOP QUIT RCPT RSET STARTTLS VRFY",
     /// The first line of a session (RFC 5321 section 4.3.1).
     Greeting = R220 "" "{host} ESMTP mayfly",
+    /// What a client gets that waits for its greeting, which is then the last line of the same reply (RFC 5321 section 4.2).
+    Teaser = R220 "" "{host} Please wait\n",
     /// The handshake may begin (RFC 3207 section 4).
     ReadyForTls = R220 "2.0.0" "Ready to start TLS",
     /// The answer to QUIT (RFC 5321 section 4.1.1.10).
@@ -200,6 +202,8 @@ replies! {
     TooBig = R552 "5.3.4" "Message too big",
     /// The address has characters beyond ASCII, and SMTPUTF8 is not offered (RFC 6531 section 3.5).
     NonAsciiAddress = R553 "5.6.7" "Address with characters beyond ASCII not supported",
+    /// The client spoke before it was greeted (RFC 5321 sections 3.1 and 4.3.1).
+    EarlyTalker = R554 "5.5.0" "You spoke before the greeting",
     /// DATA without a recipient that was accepted (RFC 5321 section 3.3).
     NoRecipients = R554 "5.5.1" "No valid recipients",
     /// Something came behind STARTTLS before the handshake (RFC 3207 section 6).
@@ -240,6 +244,10 @@ impl Reply {
         let row = self.row();
         let mut lines = row.text.split('\n').peekable();
         while let Some(line) = lines.next() {
+            if line.is_empty() && lines.peek().is_none() {
+                // A text that ends with a line break is the beginning of a reply.
+                return;
+            }
             let separator = if lines.peek().is_some() { b'-' } else { b' ' };
             out.extend_from_slice(code_text(row.code).as_bytes());
             out.push(separator);
@@ -325,6 +333,7 @@ mod tests {
     #[test]
     fn replies_are_written_as_the_standard_says() {
         assert_eq!(written(&Reply::Greeting), "220 mx.test ESMTP mayfly\r\n");
+        assert_eq!(written(&Reply::Teaser), "220-mx.test Please wait\r\n");
         assert_eq!(written(&Reply::SenderOk), "250 2.1.0 Ok\r\n");
         assert_eq!(
             written(&Reply::Capabilities),

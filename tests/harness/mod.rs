@@ -15,6 +15,7 @@ use mayfly::smtp::chunk::{Chunk, ChunkReader};
 use mayfly::smtp::command::{Command, parse};
 use mayfly::smtp::data::{DataReader, HopCounter, Piece};
 use mayfly::smtp::line::{Line, LineReader};
+use mayfly::smtp::proxy::{self, HEADER_BYTES_MAX, HeaderReader, Reading};
 use mayfly::smtp::reply::Speaker;
 use mayfly::smtp::session::Profile;
 use mayfly::smtp::{
@@ -378,6 +379,36 @@ pub(crate) fn fuzz_chunk(data: &[u8]) {
         read(&mut || input.len(), usize::MAX, usize::MAX),
         read(&mut next_size, room, usize::from(bytes).max(1))
     );
+}
+
+/// Fuzz body: what a proxy says does not depend on the segmentation, and nothing behind it is touched.
+pub(crate) fn fuzz_proxy(data: &[u8]) {
+    let (mut next_size, input) = split(data);
+    let read = |next_size: &mut dyn FnMut() -> usize| {
+        let mut reader = HeaderReader::default();
+        let mut left = input;
+        while !left.is_empty() {
+            let mut chunk;
+            (chunk, left) = left.split_at(next_size().min(left.len()));
+            if let Some(result) = reader.read(&mut chunk) {
+                return Some(result.map(|source| (source, chunk.len() + left.len())));
+            }
+            assert!(chunk.is_empty());
+        }
+        None
+    };
+    let whole = read(&mut || input.len());
+    assert_eq!(whole, read(&mut next_size));
+    assert_eq!(whole, read(&mut || 1));
+    if let Some(Ok((source, left))) = whole {
+        let used = input.len() - left;
+        assert!((16..=HEADER_BYTES_MAX).contains(&used));
+        assert_eq!(proxy::read(&input[..used - 1]), Reading::NeedMore);
+        assert_eq!(
+            proxy::read(&input[..used]),
+            Reading::Header { source, used }
+        );
+    }
 }
 
 /// Fuzz body: nothing that can be seen of a session depends on the segmentation.
