@@ -97,6 +97,7 @@ impl Driver<'_> {
             xclient: false,
             tls: self.listener == Listener::Smtps,
             limits: Arc::clone(&live.limits),
+            message_bytes_max_normally: live.limits.message_bytes_max,
         };
         drop(live);
         let mut session: Session<HeldLease> = Session::new(profile, self.core.now());
@@ -349,6 +350,7 @@ async fn store(
         reverse_path,
         leases,
         body,
+        require_tls,
         ..
     } = complete;
     let message = Arc::new(Message {
@@ -357,6 +359,7 @@ async fn store(
         body,
         received_at: core.now(),
         tls,
+        require_tls,
     });
     let mut by_owner: Vec<(CoreId, Vec<Lease>)> = Vec::new();
     for (owner, lease) in leases.into_iter().map(HeldLease::into_parts) {

@@ -71,7 +71,6 @@ impl Live {
     pub fn say(&self, reply: Reply) -> Vec<u8> {
         let speaker = Speaker {
             hostname: &self.hostname,
-            message_bytes_max: self.limits.message_bytes_max.0,
         };
         let mut line = Vec::new();
         reply.write(speaker, &mut line);

@@ -6,7 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+use super::extension::{Extension, Extensions};
 use super::reply::Reply;
+use super::xclient::{self, Attributes};
 use crate::mail::address::{AddressError, forward_path, offence, reverse_path};
 use crate::mail::{Recipient, ReversePath};
 use crate::metrics::Command as Verb;
@@ -53,8 +55,10 @@ pub enum Command<'a> {
     Rset,
     /// `STARTTLS`, without parameters (RFC 3207 section 4).
     StartTls,
-    /// `vrfy = "VRFY" SP String CRLF` (RFC 5321 section 4.1.1.6).
+    /// `vrfy = "VRFY" SP String CRLF` (RFC 5321 section 4.1.1.6), also with SMTPUTF8 (RFC 6531 section 3.7.4.2).
     Vrfy,
+    /// `XCLIENT` of Postfix.
+    Xclient(Attributes),
 }
 
 /// What `MAIL` may say beside the path.
@@ -64,6 +68,10 @@ pub struct MailParameters {
     pub size: Option<u64>,
     /// `BODY=` (RFC 6152).
     pub body: Option<BodyType>,
+    /// `SMTPUTF8` (RFC 6531 section 3.4): addresses and headers may be beyond ASCII.
+    pub smtputf8: bool,
+    /// `REQUIRETLS` (RFC 8689 section 2): the message may only travel inside TLS.
+    pub require_tls: bool,
 }
 
 /// What kind of content `BODY=` announces (RFC 6152 section 3). It changes nothing here: eight
@@ -128,8 +136,17 @@ impl ParseError<&[u8]> for CommandError {
     }
 }
 
-/// Reads one line, without its CRLF. The verb is known even when its arguments are wrong.
+/// Reads one line, without its CRLF, for a server that offers every extension. The verb is known even when its arguments
+/// are wrong.
 pub fn parse(line: &[u8]) -> (Verb, Result<Command<'_>, CommandError>) {
+    parse_offered(line, Extensions::ALL)
+}
+
+/// Reads one line, without its CRLF. What belongs to an extension that is not `offered` is not known here.
+pub fn parse_offered(
+    line: &[u8],
+    offered: Extensions,
+) -> (Verb, Result<Command<'_>, CommandError>) {
     let Ok((arguments, verb)) = verb(line) else {
         let why = if not_implemented(line).is_ok() {
             CommandError::NotImplemented
@@ -141,18 +158,19 @@ pub fn parse(line: &[u8]) -> (Verb, Result<Command<'_>, CommandError>) {
         return (Verb::Unknown, Err(why));
     };
     let command = match verb {
-        Verb::Mail => mail(arguments),
-        Verb::Rcpt => rcpt(arguments),
+        Verb::Mail => mail(arguments, offered),
+        Verb::Rcpt => rcpt(arguments, offered),
         Verb::Ehlo => hello(arguments).map(Command::Ehlo),
         Verb::Helo => hello(arguments).map(Command::Helo),
         Verb::Data => nothing(arguments, Command::Data),
         Verb::Quit => nothing(arguments, Command::Quit),
         Verb::Rset => nothing(arguments, Command::Rset),
         Verb::StartTls => nothing(arguments, Command::StartTls),
-        Verb::Vrfy => string(arguments, Command::Vrfy),
-        Verb::Expn => string(arguments, Command::Expn),
+        Verb::Vrfy => vrfy(arguments, offered, Command::Vrfy),
+        Verb::Expn => vrfy(arguments, offered, Command::Expn),
         Verb::Help => Ok(Command::Help),
         Verb::Noop => Ok(Command::Noop),
+        Verb::Xclient => xclient::attributes(arguments).map(Command::Xclient),
         Verb::Unknown => Err(CommandError::Unknown),
     };
     (verb, command)
@@ -174,6 +192,7 @@ fn verb(line: &[u8]) -> IResult<&[u8], Verb, CommandError> {
             value(Verb::Vrfy, tag_no_case("VRFY")),
             value(Verb::Expn, tag_no_case("EXPN")),
             value(Verb::Help, tag_no_case("HELP")),
+            value(Verb::Xclient, tag_no_case("XCLIENT")),
         )),
         end_of_word,
     )
@@ -181,8 +200,8 @@ fn verb(line: &[u8]) -> IResult<&[u8], Verb, CommandError> {
 }
 
 /// The first word of a command that a client may know and that is not carried out here: of RFC 821
-/// (`SAML`, `SEND`, `SOML`, `TURN`), of extensions, and those by which a proxy would speak for
-/// others (`XCLIENT`, `XFORWARD`), which are never honoured.
+/// (`SAML`, `SEND`, `SOML`, `TURN`), of extensions, and that by which a proxy would tell of others (`XFORWARD`), which is
+/// never honoured.
 fn not_implemented(line: &[u8]) -> IResult<&[u8], &[u8], CommandError> {
     terminated(
         alt((
@@ -195,7 +214,6 @@ fn not_implemented(line: &[u8]) -> IResult<&[u8], &[u8], CommandError> {
             tag_no_case("SEND"),
             tag_no_case("SOML"),
             tag_no_case("TURN"),
-            tag_no_case("XCLIENT"),
             tag_no_case("XFORWARD"),
         )),
         end_of_word,
@@ -255,13 +273,34 @@ fn hello(arguments: &[u8]) -> Result<&str, CommandError> {
     std::str::from_utf8(name).map_err(|_| CommandError::BadArguments)
 }
 
+/// `SP String [SP "SMTPUTF8"]` (RFC 5321 section 4.1.1.6, RFC 6531 section 3.7.4.2). The parameter changes nothing, since no
+/// reply says more than ASCII.
+fn vrfy<'a>(
+    arguments: &[u8],
+    offered: Extensions,
+    command: Command<'a>,
+) -> Result<Command<'a>, CommandError> {
+    let mut words = arguments
+        .rsplit(|byte| *byte == b' ')
+        .filter(|word| !word.is_empty());
+    let last = words.next().unwrap_or_default();
+    let is_parameter = words.next().is_some() && last.eq_ignore_ascii_case(b"SMTPUTF8");
+    match is_parameter && !offered.offers(Extension::SmtpUtf8) {
+        true => Err(CommandError::UnsupportedParameter),
+        false => string(arguments, command),
+    }
+}
+
 /// `SP "FROM:" Reverse-path [SP Mail-parameters]` (RFC 5321 section 4.1.1.2).
-fn mail(arguments: &[u8]) -> Result<Command<'_>, CommandError> {
+fn mail(arguments: &[u8], offered: Extensions) -> Result<Command<'_>, CommandError> {
     let path = finish(before_path("FROM:", arguments))?;
     let (rest, reverse_path) =
-        reverse_path(path).map_err(|why| CommandError::BadSender(offence(why, path)))?;
+        reverse_path(path).map_err(|why| CommandError::BadSender(path_offence(why, path)))?;
+    if !reverse_path.is_ascii() && !offered.offers(Extension::SmtpUtf8) {
+        return Err(CommandError::BadSender(AddressError::NonAscii));
+    }
     let mut parameters = MailParameters::default();
-    each_parameter(rest, |parameter| parameters.set(parameter))?;
+    each_parameter(rest, |parameter| parameters.set(parameter, offered))?;
     Ok(Command::Mail {
         reverse_path,
         parameters,
@@ -270,12 +309,23 @@ fn mail(arguments: &[u8]) -> Result<Command<'_>, CommandError> {
 
 /// `SP "TO:" Forward-path [SP Rcpt-parameters]` (RFC 5321 section 4.1.1.3). No extension with
 /// parameters here is offered.
-fn rcpt(arguments: &[u8]) -> Result<Command<'_>, CommandError> {
+fn rcpt(arguments: &[u8], offered: Extensions) -> Result<Command<'_>, CommandError> {
     let path = finish(before_path("TO:", arguments))?;
     let (rest, recipient) =
-        forward_path(path).map_err(|why| CommandError::BadRecipient(offence(why, path)))?;
+        forward_path(path).map_err(|why| CommandError::BadRecipient(path_offence(why, path)))?;
+    if !recipient.is_ascii() && !offered.offers(Extension::SmtpUtf8) {
+        return Err(CommandError::BadRecipient(AddressError::NonAscii));
+    }
     each_parameter(rest, |_| Err(CommandError::UnsupportedParameter))?;
     Ok(Command::Rcpt(recipient))
+}
+
+/// The name of what is wrong with a path. What is no UTF-8 is malformed with SMTPUTF8 and without it (RFC 6531 section 3.3).
+fn path_offence(why: nom::Err<AddressError>, path: &[u8]) -> AddressError {
+    match std::str::from_utf8(path) {
+        Ok(_) => offence(why, path),
+        Err(_) => AddressError::BadPath,
+    }
 }
 
 /// Reads what stands before a path; returns the path and what follows it.
@@ -325,15 +375,30 @@ struct Parameter<'a> {
 
 impl MailParameters {
     /// Takes over one parameter.
-    fn set(&mut self, parameter: Parameter<'_>) -> Result<(), CommandError> {
+    fn set(&mut self, parameter: Parameter<'_>, offered: Extensions) -> Result<(), CommandError> {
         let Parameter { keyword, value } = parameter;
-        if keyword.eq_ignore_ascii_case(b"SIZE") {
+        let is = |name: &[u8], extension| {
+            keyword.eq_ignore_ascii_case(name) && offered.offers(extension)
+        };
+        if is(b"SIZE", Extension::Size) {
             set_once(&mut self.size, size(value))
-        } else if keyword.eq_ignore_ascii_case(b"BODY") {
+        } else if is(b"BODY", Extension::EightBitMime) || is(b"BODY", Extension::BinaryMime) {
             set_once(&mut self.body, body_type(value))
+        } else if is(b"SMTPUTF8", Extension::SmtpUtf8) {
+            set_flag(&mut self.smtputf8, value)
+        } else if is(b"REQUIRETLS", Extension::RequireTls) {
+            set_flag(&mut self.require_tls, value)
         } else {
             Err(CommandError::UnsupportedParameter)
         }
+    }
+}
+
+/// Sets what has no value.
+fn set_flag(place: &mut bool, value: Option<&[u8]>) -> Result<(), CommandError> {
+    match value.is_some() || std::mem::replace(place, true) {
+        true => Err(CommandError::BadParameter),
+        false => Ok(()),
     }
 }
 
@@ -424,7 +489,9 @@ mod tests {
             ("ETRN d", NotImplemented),
             ("TURN", NotImplemented),
             ("AUTH PLAIN AAAA", NotImplemented),
-            ("XCLIENT ADDR=1.2.3.4", NotImplemented),
+            ("XCLIENT", BadArguments),
+            ("XCLIENT A=b", BadParameter),
+            ("XFORWARD ADDR=1.2.3.4", NotImplemented),
             ("BDAT 5 LAST", NotImplemented),
             ("EHLO", BadArguments),
             ("EHLO  ", BadArguments),
@@ -440,7 +507,6 @@ mod tests {
             ("MAIL FROM:", BadSender(AddressError::BadPath)),
             ("MAIL FROM:  <a@b>", BadSender(AddressError::BadPath)),
             ("MAIL FROM:a@b", BadSender(AddressError::BadPath)),
-            ("MAIL FROM:<ü@b>", BadSender(AddressError::NonAscii)),
             ("RCPT TO:<>", BadRecipient(AddressError::BadLocalPart)),
             ("RCPT TO:<u@d>x", BadParameter),
             ("RCPT TO:<u@d> ORCPT=rfc822;a+00b", UnsupportedParameter),
@@ -459,7 +525,20 @@ mod tests {
             Ok(_) => unreachable!("it is MAIL"),
             Err(why) => Err(why),
         };
-        let of = |size, body| Ok(MailParameters { size, body });
+        let of = |size, body| {
+            Ok(MailParameters {
+                size,
+                body,
+                ..MailParameters::default()
+            })
+        };
+        let flags = |smtputf8, require_tls| {
+            Ok(MailParameters {
+                smtputf8,
+                require_tls,
+                ..MailParameters::default()
+            })
+        };
         let eight = Some(BodyType::EightBitMime);
         for (text, expected) in [
             ("", of(None, None)),
@@ -481,7 +560,13 @@ mod tests {
             (" BODY", Err(BadParameter)),
             (" BODY=9BIT", Err(BadParameter)),
             (" BODY=BINARYMIME", Err(UnsupportedParameter)),
-            (" SMTPUTF8", Err(UnsupportedParameter)),
+            (" SMTPUTF8", flags(true, false)),
+            (" requiretls smtputf8", flags(true, true)),
+            (" SMTPUTF8=1", Err(BadParameter)),
+            (" SMTPUTF8 SMTPUTF8", Err(BadParameter)),
+            (" REQUIRETLS=", Err(BadParameter)),
+            (" REQUIRETLS REQUIRETLS", Err(BadParameter)),
+            (" MT-PRIORITY=3", Err(UnsupportedParameter)),
             (" AUTH=<>", Err(UnsupportedParameter)),
             (" RET=HDRS", Err(UnsupportedParameter)),
             (" ENVID=a+00b", Err(UnsupportedParameter)),
@@ -490,6 +575,51 @@ mod tests {
         ] {
             assert_eq!(parameters(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_not_offered_is_not_known() {
+        let nothing = Extensions::NONE;
+        for (line, offered, why) in [
+            ("MAIL FROM:<a@b> SIZE=5", nothing, UnsupportedParameter),
+            ("MAIL FROM:<a@b> SIZE=x", nothing, UnsupportedParameter),
+            ("MAIL FROM:<a@b> BODY=7BIT", nothing, UnsupportedParameter),
+            ("MAIL FROM:<a@b> SMTPUTF8", nothing, UnsupportedParameter),
+            ("MAIL FROM:<a@b> REQUIRETLS", nothing, UnsupportedParameter),
+            (
+                "MAIL FROM:<ü@b> SMTPUTF8",
+                nothing,
+                BadSender(AddressError::NonAscii),
+            ),
+            (
+                "RCPT TO:<ü@b>",
+                nothing,
+                BadRecipient(AddressError::NonAscii),
+            ),
+            ("VRFY u SMTPUTF8", nothing, UnsupportedParameter),
+            ("EXPN u smtputf8 ", nothing, UnsupportedParameter),
+        ] {
+            assert_eq!(
+                parse_offered(line.as_bytes(), offered).1.err(),
+                Some(why),
+                "{line}"
+            );
+        }
+        for line in ["VRFY u SMTPUTF8", "VRFY SMTPUTF8", "EXPN u SMTPUTF8"] {
+            assert_eq!(refused(line), None, "{line}");
+        }
+        assert!(parse_offered(b"VRFY SMTPUTF8", nothing).1.is_ok());
+    }
+
+    #[test]
+    fn a_path_must_be_utf_8() {
+        let why = |line: &[u8]| parse(line).1.err();
+        let (sender, recipient) = (
+            why(b"MAIL FROM:<\xff@b> SMTPUTF8"),
+            why(b"RCPT TO:<\xc3@b>"),
+        );
+        assert_eq!(sender, Some(BadSender(AddressError::BadPath)));
+        assert_eq!(recipient, Some(BadRecipient(AddressError::BadPath)));
     }
 
     #[test]

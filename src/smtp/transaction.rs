@@ -5,8 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+use super::command::MailParameters;
 use super::data::{DataOffence, DataReader, HopCounter, Piece};
 use super::reply::Reply;
+use super::session::Profile;
 use super::{Beginning, Complete, Leases, Limits, Protocol};
 use crate::clock::Instant;
 use crate::mail::{BodyWriter, Recipient, Reservation, ReversePath};
@@ -19,8 +21,12 @@ pub(super) struct Transaction<L> {
     reverse_path: ReversePath,
     /// When MAIL was accepted.
     begun_at: Instant,
-    /// As declared with SIZE; 0 if it was not.
-    declared_bytes: u64,
+    /// What MAIL said of the message.
+    parameters: MailParameters,
+    /// The limits when it began. They hold to its end, so that what was accepted of it stays so.
+    limits: Arc<Limits>,
+    /// The largest message when the server is not under pressure.
+    message_bytes_max_normally: u64,
     leases: Leases<L>,
     /// The accepted recipient, as long as there is exactly one.
     only_recipient: Option<Recipient>,
@@ -31,11 +37,18 @@ pub(super) struct Transaction<L> {
 
 impl<L> Transaction<L> {
     /// What MAIL begins.
-    pub(super) fn new(reverse_path: ReversePath, declared_bytes: u64, now: Instant) -> Self {
+    pub(super) fn new(
+        reverse_path: ReversePath,
+        parameters: MailParameters,
+        profile: &Profile,
+        now: Instant,
+    ) -> Self {
         Self {
             reverse_path,
             begun_at: now,
-            declared_bytes,
+            parameters,
+            limits: Arc::clone(&profile.limits),
+            message_bytes_max_normally: profile.message_bytes_max_normally.0,
             leases: Leases::default(),
             only_recipient: None,
             deferred: 0,
@@ -43,8 +56,24 @@ impl<L> Transaction<L> {
         }
     }
 
-    pub(super) const fn declared_bytes(&self) -> u64 {
-        self.declared_bytes
+    /// The size that was declared; 0 if it was not.
+    pub(super) fn declared_bytes(&self) -> u64 {
+        self.parameters.size.unwrap_or(0)
+    }
+
+    /// Whether its addresses may be beyond ASCII (RFC 6531).
+    pub(super) const fn smtputf8(&self) -> bool {
+        self.parameters.smtputf8
+    }
+
+    /// How many recipients it may have.
+    pub(super) fn recipients_max(&self) -> usize {
+        self.limits.recipients_max as usize
+    }
+
+    /// When it must have come to its end, however busy the client is.
+    pub(super) fn ends_by(&self, limits: &Limits) -> Instant {
+        self.begun_at.plus(limits.transaction_timeout.0)
     }
 
     /// How many recipients are accepted.
@@ -66,13 +95,9 @@ impl<L> Transaction<L> {
     }
 
     /// What the body shall begin with and how much memory it needs at first.
-    pub(super) fn beginning(
-        &self,
-        helo: Arc<str>,
-        protocol: Protocol,
-        limits: &Limits,
-    ) -> Beginning {
-        let bytes = match self.declared_bytes {
+    pub(super) fn beginning(&self, helo: Arc<str>, protocol: Protocol) -> Beginning {
+        let limits = &self.limits;
+        let bytes = match self.declared_bytes() {
             0 => limits.reserve_step_bytes.0.min(limits.message_bytes_max.0),
             declared => declared,
         };
@@ -92,16 +117,16 @@ impl<L> Transaction<L> {
     }
 
     /// Reads on.
-    pub(super) fn receive(&mut self, input: &mut &[u8], limits: &Limits) -> Progress {
-        let progress = self.incoming.receive(input, limits);
+    pub(super) fn receive(&mut self, input: &mut &[u8]) -> Progress {
+        let progress = self.incoming.receive(input, &self.limits);
         self.drop_leases_of_the_doomed();
         progress
     }
 
     /// How much more to reserve: a step, or what is left up to the largest message.
-    pub(super) fn growth(&self, limits: &Limits) -> u64 {
-        let left = limits.message_bytes_max.0 - self.incoming.content_bytes;
-        limits.reserve_step_bytes.0.max(1).min(left)
+    pub(super) fn growth(&self) -> u64 {
+        let left = self.limits.message_bytes_max.0 - self.incoming.content_bytes;
+        self.limits.reserve_step_bytes.0.max(1).min(left)
     }
 
     /// Goes on with more memory, or without a chance.
@@ -121,9 +146,14 @@ impl<L> Transaction<L> {
         self.incoming.deadline(limits)
     }
 
-    /// Why there will be no message, if so, once its end has been seen.
-    pub(super) fn refusal(&self, limits: &Limits) -> Option<(Reply, Rejected)> {
-        self.incoming.refusal(limits)
+    /// Why there will be no message, if so, once its end has been seen. One that is only too big for now may come again.
+    pub(super) fn refusal(&self) -> Option<(Reply, Rejected)> {
+        let refusal = self.incoming.refusal(&self.limits);
+        let fits_normally = self.incoming.content_bytes <= self.message_bytes_max_normally;
+        match refusal {
+            Some((Reply::TooBig, why)) if fits_normally => Some((Reply::SizeNotNow, why)),
+            refusal => refusal,
+        }
     }
 
     /// The message, if it was not refused.
@@ -136,6 +166,7 @@ impl<L> Transaction<L> {
             leases: self.leases,
             begun_at: self.begun_at,
             data_begun_at: self.incoming.started_at,
+            require_tls: self.parameters.require_tls,
             body: body.finish(),
         }
     }
