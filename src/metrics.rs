@@ -58,6 +58,7 @@ labels! {
         StartTls = "starttls",
         Unknown = "unknown",
         Vrfy = "vrfy",
+        Xclient = "xclient",
     }
 
     /// The code of an SMTP reply.
@@ -72,6 +73,7 @@ labels! {
         R450 = "450",
         R451 = "451",
         R452 = "452",
+        R454 = "454",
         R500 = "500",
         R501 = "501",
         R502 = "502",
@@ -134,6 +136,7 @@ labels! {
         LineTooLong = "line_too_long",
         NulByte = "nul_byte",
         PipelinedBehindStartTls = "pipelined_behind_starttls",
+        PipelinedTooEarly = "pipelined_too_early",
         Sequence = "sequence",
         Syntax = "syntax",
         TooManyErrors = "too_many_errors",

@@ -8,6 +8,7 @@
 //! C: HELO x                     the client says this line; lines in a row come as one batch
 //! c: HELO                       the same without CRLF
 //! ? Recipient <u@mx.test> size=0    the session asks
+//! ? Pause 5                     or wants nothing to happen for so many seconds, which then pass
 //! ! accept                      and is answered
 //! | Subject: x                  a line of the message that it hands over with `? Message`
 //! + x                           a part of it without CRLF
@@ -16,13 +17,15 @@
 //! @ alive                       the deadline is not yet reached
 //! @ expire                      the deadline is reached
 //! @ shutdown                    the server stops
+//! @ message_bytes_max 1000      other limits hold from now on
 //! @ held 2                      so many leases are held
 //! @ reserved 0                  so many bytes are reserved
 //! ```
 //!
 //! In `C:`, `c:`, `|` and `+` lines `\r`, `\n`, `\0`, `\\` and `\x41` are bytes, and `\{5*ab}` is `ab` five
 //! times. Each session is played with its input whole and in chunks of 1, 2 and 7 bytes (only
-//! whole if it says `--- whole`); every byte of output is compared.
+//! whole if it says `--- whole`); every byte of output is compared. Whether a client waits for replies depends on how its
+//! input is cut, so it does not matter here unless an option says `forbid_early_pipelining`.
 
 #![forbid(unsafe_code)]
 
@@ -190,6 +193,7 @@ fn unescaped(text: &str) -> Vec<u8> {
 /// A session on the stage.
 struct Stage {
     session: Session<Rc<()>>,
+    limits: Limits,
     metrics: CoreMetrics,
     ledger: Ledger,
     leases: Rc<()>,
@@ -200,38 +204,51 @@ struct Stage {
 
 impl Stage {
     fn new(options: &str) -> Self {
-        let mut limits = Limits::default();
-        let (mut tls, mut offered) = (false, Extensions::ALL);
-        if !options.split_whitespace().any(|word| word == "starttls") {
-            offered = offered.without(Extension::StartTls);
-        }
+        let mut limits = Limits {
+            forbid_early_pipelining: false,
+            ..Limits::default()
+        };
+        let mut extensions = Extensions::ALL.without(Extension::StartTls);
+        let (mut xclient, mut tls, mut normally) = (false, false, None);
         for option in options.split_whitespace() {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             let number = || value.parse::<u64>().expect("a number");
             let count = || value.parse::<u32>().expect("a number");
             match key {
-                "starttls" | "whole" => {}
+                "starttls" => extensions = extensions.with(Extension::StartTls),
                 "tls" => tls = true,
+                "xclient" => xclient = true,
+                "without" => extensions = without(extensions, value),
+                "forbid_early_pipelining" => limits.forbid_early_pipelining = true,
+                "whole" => {}
                 "line_bytes_max" => limits.line_bytes_max = Bytes(number()),
                 "recipients_max" => limits.recipients_max = count(),
                 "message_bytes_max" => limits.message_bytes_max = Bytes(number()),
+                "message_bytes_max_normally" => normally = Some(Bytes(number())),
+                "messages_per_session_max" => limits.messages_per_session_max = count(),
                 "reserve_step_bytes" => limits.reserve_step_bytes = Bytes(number()),
                 "errors_max" => limits.errors_max = count(),
                 "junk_commands_max" => limits.junk_commands_max = count(),
                 "hops_max" => limits.hops_max = count(),
                 "command_timeout" => limits.command_timeout = Span::secs(number()),
                 "newlines" if value == "normalize" => limits.newlines = Newlines::Normalize,
-                "without" => offered = offered.without(extension(value)),
                 "data_timeout" => limits.data_timeout = Span::secs(number()),
+                "transaction_timeout" => limits.transaction_timeout = Span::secs(number()),
+                "tarpit" => limits.tarpit = Span::secs(number()),
+                "tarpit_after_errors" => limits.tarpit_after_errors = count(),
                 _ => panic!("unknown option {key}"),
             }
         }
-        let mut profile = profile(Arc::new(limits));
-        profile.tls = tls;
-        profile.extensions = offered;
+        let mut profile = profile(Arc::new(limits.clone()));
+        (profile.tls, profile.xclient) = (tls, xclient);
+        profile.extensions = extensions;
+        if let Some(normally) = normally {
+            profile.message_bytes_max_normally = normally;
+        }
         let now = Instant::from_secs(1);
         Self {
             session: Session::new(profile, now),
+            limits,
             metrics: CoreMetrics::default(),
             ledger: Ledger::new(1 << 30),
             leases: Rc::new(()),
@@ -254,6 +271,10 @@ impl Stage {
             Cause::Input(bytes) => input.clone_from(bytes),
             Cause::Directive(directive) => self.direct(directive),
         }
+        if self.closed {
+            assert!(input.is_empty(), "the session is over");
+            return;
+        }
         let mut output = Vec::new();
         let mut chunks = input.chunks(size);
         let mut chunk: &[u8] = &[];
@@ -271,6 +292,8 @@ impl Stage {
                     other => panic!("no such end of a handshake: {other}"),
                 },
                 Action::Pause { until } => {
+                    let seconds = until.since(self.now).as_secs();
+                    expect(&mut batch, &format!("Pause {seconds}"));
                     self.now = until;
                     self.session.resume(self.now);
                 }
@@ -308,6 +331,14 @@ impl Stage {
                 self.session.expire(self.now, &self.metrics);
             }
             "held" => assert_eq!(Rc::strong_count(&self.leases) as u64 - 1, value, "leases"),
+            "message_bytes_max" => {
+                self.limits.message_bytes_max = Bytes(value);
+                self.session.set_limits(Arc::new(self.limits.clone()));
+            }
+            "command_timeout" => {
+                self.limits.command_timeout = Span::secs(value);
+                self.session.set_limits(Arc::new(self.limits.clone()));
+            }
             "reserved" => assert_eq!(self.ledger.used(), value, "bytes reserved"),
             "shutdown" => self.session.shut_down(&self.metrics),
             _ => panic!("no such directive: {directive}"),
@@ -326,6 +357,7 @@ impl Stage {
             Some("NoMemory") => Some(Reply::NoMemory),
             Some("NoSuchMailbox") => Some(Reply::NoSuchMailbox),
             Some("RelayDenied") => Some(Reply::RelayDenied),
+            Some("TooManyConnections") => Some(Reply::TooManyConnections),
             Some("TryLater") => Some(Reply::TryLater),
             Some(other) => panic!("no such refusal: {other}"),
         };
@@ -354,12 +386,21 @@ impl Stage {
     }
 }
 
-fn extension(word: &str) -> Extension {
-    match word {
-        "BINARYMIME" => Extension::BinaryMime,
-        "CHUNKING" => Extension::Chunking,
-        _ => panic!("no such extension: {word}"),
-    }
+/// These extensions without those that a list with commas names.
+fn without(extensions: Extensions, names: &str) -> Extensions {
+    names.split(',').fold(extensions, |left, name| {
+        left.without(match name {
+            "8BITMIME" => Extension::EightBitMime,
+            "BINARYMIME" => Extension::BinaryMime,
+            "CHUNKING" => Extension::Chunking,
+            "LIMITS" => Extension::Limits,
+            "PIPELINING" => Extension::Pipelining,
+            "REQUIRETLS" => Extension::RequireTls,
+            "SIZE" => Extension::Size,
+            "SMTPUTF8" => Extension::SmtpUtf8,
+            other => panic!("no such extension: {other}"),
+        })
+    })
 }
 
 /// Checks that `happens` is what the batch expects next.

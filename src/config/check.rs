@@ -113,6 +113,10 @@ fn listen(config: &Config, found: &mut Vec<Violation>) {
     }
 }
 
+/// The longest that a reply may be held back: RFC 5321 section 4.5.3.2 lets clients give up after five minutes, and many do
+/// so long before.
+const TARPIT_MAX: Span = Span::secs(60);
+
 fn smtp(config: &Config, found: &mut Vec<Violation>) {
     let (limits, memory) = (&config.smtp, config.store.memory);
     if memory.0 != 0 && limits.message_bytes_max > memory {
@@ -130,6 +134,20 @@ fn smtp(config: &Config, found: &mut Vec<Violation>) {
             &["smtp.reserve_step_bytes", "smtp.message_bytes_max"],
             "a step is larger than the largest message",
             format!("write {} at most", limits.message_bytes_max),
+        ));
+    }
+    if limits.tarpit > TARPIT_MAX {
+        found.push(Violation::new(
+            &["smtp.tarpit"],
+            "clients would take the server for dead",
+            format!("write \"{TARPIT_MAX}\" at most"),
+        ));
+    }
+    if limits.tarpit.0 > Duration::ZERO && limits.tarpit_after_errors >= limits.errors_max {
+        found.push(Violation::new(
+            &["smtp.tarpit_after_errors", "smtp.errors_max"],
+            "every session would end before its first reply waits",
+            "lower `tarpit_after_errors` or raise `errors_max`",
         ));
     }
 }
@@ -298,11 +316,12 @@ fn least_sizes(config: &Config, found: &mut Vec<Violation>) {
 }
 
 fn least_times(config: &Config, found: &mut Vec<Violation>) {
-    let rules: [(&'static str, Span); 11] = [
+    let rules: [(&'static str, Span); 12] = [
         ("listen.proxy_timeout", config.listen.proxy_timeout),
         ("tls.handshake_timeout", config.tls.handshake_timeout),
         ("smtp.command_timeout", config.smtp.command_timeout),
         ("smtp.data_timeout", config.smtp.data_timeout),
+        ("smtp.transaction_timeout", config.smtp.transaction_timeout),
         (
             "store.mailbox_ttl_default",
             config.store.mailbox_ttl_default,

@@ -5,13 +5,13 @@
 use super::Config;
 use crate::policy::pressure::Pressure;
 use crate::policy::{admission, clients};
-use crate::settings::Span;
+use crate::settings::{Bytes, Span};
 use crate::smtp;
 use std::time::Duration;
 
 impl Config {
-    /// What one session may do. The largest message stays what it is: a message that is too large only for now must be
-    /// refused for now ([`Config::message_bytes_max_under`]), not for good.
+    /// What one session may do. EHLO goes on to show the largest message of calm times: a sender that saw less would give
+    /// up for good.
     #[must_use]
     pub fn limits_under(&self, level: Pressure) -> smtp::Limits {
         let by = self.pressure.tightening(level);
@@ -22,15 +22,9 @@ impl Config {
             junk_commands_max: smtp.junk_commands_max.min(by.junk_commands_max),
             command_timeout: shorter(smtp.command_timeout),
             data_timeout: shorter(smtp.data_timeout),
+            message_bytes_max: Bytes(smtp.message_bytes_max.0.min(by.message_bytes_max)),
             ..smtp
         }
-    }
-
-    /// The largest message for which there is memory.
-    #[must_use]
-    pub fn message_bytes_max_under(&self, level: Pressure) -> u64 {
-        let by = self.pressure.tightening(level);
-        self.smtp.message_bytes_max.0.min(by.message_bytes_max)
     }
 
     /// How long a TLS handshake may take.
@@ -67,7 +61,7 @@ mod tests {
                 limits.data_timeout.0.as_secs(),
                 limits.errors_max,
                 limits.junk_commands_max,
-                config.message_bytes_max_under(level) >> 10,
+                limits.message_bytes_max.0 >> 10,
                 config.handshake_timeout_under(level).as_secs(),
                 config.admission_under(level).connections_per_client_max,
                 config.clients_under(level).messages_per_minute_max,
@@ -90,13 +84,13 @@ mod tests {
         let mut config = Config::default();
         config.smtp.command_timeout = Span::secs(5);
         config.smtp.errors_max = 2;
-        config.smtp.message_bytes_max = crate::settings::Bytes::kib(64);
+        config.smtp.message_bytes_max = Bytes::kib(64);
         config.admission.connections_per_client_max = 0;
         for level in Pressure::ALL {
             let limits = config.limits_under(level);
             assert_eq!(limits.command_timeout, Span::secs(5));
             assert!(limits.errors_max <= 2);
-            assert_eq!(config.message_bytes_max_under(level), 64 << 10);
+            assert_eq!(limits.message_bytes_max, Bytes::kib(64));
             assert_eq!(config.admission_under(level).connections_per_client_max, 0);
         }
     }

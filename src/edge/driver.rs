@@ -98,8 +98,6 @@ struct Driver<'a> {
 struct Incoming {
     /// Bytes that were reserved for its content.
     reserved: u64,
-    /// The largest that it may become: what was promised at its beginning.
-    bytes_max: u64,
 }
 
 impl Driver<'_> {
@@ -121,6 +119,7 @@ impl Driver<'_> {
             xclient: door.trusts_to_impersonate(self.arrival.client),
             tls: implicit_tls,
             limits: Arc::clone(&live.under(self.level).limits),
+            message_bytes_max_normally: live.under(Pressure::Normal).limits.message_bytes_max,
         };
         drop((live, door));
         let mut session: Session<HeldLease> = Session::new(profile, self.core.now());
@@ -287,7 +286,7 @@ impl Driver<'_> {
                 let ended = core.exact_now();
                 self.unanswered.get_or_insert(ended);
                 let (begun, data_begun) = (complete.begun_at, complete.data_begun_at);
-                if let Some(Incoming { reserved, .. }) = self.incoming.take() {
+                if let Some(Incoming { reserved }) = self.incoming.take() {
                     let used = complete.body.len() as u64;
                     self.arrival.counted.take_back_bytes(core, reserved, used);
                 }
@@ -330,9 +329,6 @@ impl Driver<'_> {
                     return Err(reply);
                 }
             }
-            if declared_bytes > core.live().under(core.level()).message_bytes_max {
-                return Err(Reply::SizeNotNow);
-            }
         }
         let answer = place(core, recipient, declared_bytes).await;
         match &answer {
@@ -349,8 +345,9 @@ impl Driver<'_> {
     fn begin(&mut self, beginning: &Beginning) -> Result<BodyWriter, Reply> {
         self.give_up_message();
         let core = self.core;
-        let bytes_max = core.live().under(core.level()).message_bytes_max;
-        if beginning.bytes > bytes_max {
+        // The pressure may have risen since MAIL.
+        let limits = Arc::clone(&core.live().under(core.level()).limits);
+        if beginning.bytes > limits.message_bytes_max.0 {
             return Err(Reply::SizeNotNow);
         }
         self.queue_id = core.queue_id();
@@ -360,10 +357,7 @@ impl Driver<'_> {
         let reserved = beginning.bytes;
         self.arrival.counted.note(core, ClientLimit::Messages, 1);
         self.arrival.counted.note_bytes(core, reserved);
-        self.incoming = Some(Incoming {
-            reserved,
-            bytes_max,
-        });
+        self.incoming = Some(Incoming { reserved });
         Ok(body)
     }
 
@@ -371,9 +365,6 @@ impl Driver<'_> {
     fn grow(&mut self, bytes: u64) -> Result<Reservation, Reply> {
         let mut incoming = self.incoming.take().ok_or(Reply::TryLater)?;
         incoming.reserved = incoming.reserved.saturating_add(bytes);
-        if incoming.reserved > incoming.bytes_max {
-            return Err(Reply::SizeNotNow);
-        }
         let ledger = self.core.cores().ledger();
         let reservation = ledger.reserve(bytes).ok_or(Reply::NoMemory)?;
         self.arrival.counted.note_bytes(self.core, bytes);
@@ -487,6 +478,7 @@ async fn store(
         reverse_path,
         leases,
         body,
+        require_tls,
         ..
     } = complete;
     let message = Arc::new(Message {
@@ -495,6 +487,7 @@ async fn store(
         body,
         received_at: core.now(),
         tls,
+        require_tls,
     });
     let mut by_owner: Vec<(CoreId, Vec<Lease>)> = Vec::new();
     for (owner, lease) in leases.into_iter().map(HeldLease::into_parts) {

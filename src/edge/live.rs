@@ -39,8 +39,6 @@ pub struct Live {
 pub struct InForce {
     /// What a session may do.
     pub limits: Arc<smtp::Limits>,
-    /// The largest message for which there is memory.
-    pub message_bytes_max: u64,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
     /// Who may connect.
@@ -53,7 +51,6 @@ impl InForce {
     fn new(config: &Config, level: Pressure) -> Self {
         Self {
             limits: Arc::new(config.limits_under(level)),
-            message_bytes_max: config.message_bytes_max_under(level),
             handshake_timeout: config.handshake_timeout_under(level),
             admission: config.admission_under(level),
             clients: config.clients_under(level),
@@ -113,7 +110,6 @@ impl Live {
     pub fn say(&self, reply: Reply) -> Vec<u8> {
         let speaker = Speaker {
             hostname: &self.hostname,
-            message_bytes_max: self.under(Pressure::Normal).limits.message_bytes_max.0,
         };
         let mut line = Vec::new();
         reply.write(speaker, &mut line);

@@ -26,14 +26,14 @@ impl<L> Session<L> {
         let chunk = Chunk::new(bytes, is_last, turn.now);
         match self.take_stage() {
             Stage::Envelope(mut transaction) => {
-                self.begin_chunk(&mut transaction, chunk, turn);
+                Self::begin_chunk(&mut transaction, chunk, turn);
                 self.stage = match transaction.refused() {
                     None => Stage::AskBegin(transaction),
                     Some(_) => Stage::InChunk(transaction),
                 };
             }
             Stage::BetweenChunks(mut transaction) => {
-                self.begin_chunk(&mut transaction, chunk, turn);
+                Self::begin_chunk(&mut transaction, chunk, turn);
                 self.stage = Stage::InChunk(transaction);
             }
             _ => self.stage = Stage::InUnwantedChunk(chunk),
@@ -42,17 +42,16 @@ impl<L> Session<L> {
     }
 
     /// Takes up a chunk, or refuses it for what is known before its first byte.
-    fn begin_chunk(&self, transaction: &mut Transaction<L>, chunk: Chunk, turn: Turn<'_>) {
-        let limits = &self.profile.limits;
-        transaction.begin_chunk(chunk, limits);
+    fn begin_chunk(transaction: &mut Transaction<L>, chunk: Chunk, turn: Turn<'_>) {
+        transaction.begin_chunk(chunk);
         if transaction.refused().is_some() {
             return;
         }
         if transaction.recipients() == 0 && !transaction.is_doomed() {
             turn.metrics.transactions_aborted.increment();
             transaction.refuse_chunks(Reply::NoRecipients);
-        } else if transaction.is_too_big(limits) {
-            refuse_chunks(transaction, (Reply::TooBig, Rejected::TooBig), turn);
+        } else if let Some(refusal) = transaction.announced_too_big() {
+            refuse_chunks(transaction, refusal, turn);
         } else if chunk.bytes() == 0 && !chunk.is_last() {
             let refusal = (Reply::EmptyChunk, Rejected::EmptyChunk);
             refuse_chunks(transaction, refusal, turn);
@@ -73,7 +72,7 @@ impl<L> Session<L> {
                 }
             },
             Stage::InChunk(transaction) => {
-                let progress = transaction.receive(input, limits);
+                let progress = transaction.receive(input);
                 if progress != Progress::Starved
                     && let Stage::InChunk(transaction) = self.take_stage()
                 {
@@ -91,7 +90,6 @@ impl<L> Session<L> {
         progress: Progress,
         turn: Turn<'_>,
     ) {
-        let limits = &self.profile.limits;
         let is_last = transaction.chunk().is_some_and(Chunk::is_last);
         let is_empty = transaction.chunk().is_some_and(|chunk| chunk.bytes() == 0);
         let was_refused = transaction.refused().is_some();
@@ -99,12 +97,12 @@ impl<L> Session<L> {
             Progress::Starved => return self.stage = Stage::InChunk(transaction),
             Progress::Full => return self.stage = Stage::AskGrow(transaction),
             Progress::Ended if was_refused => None,
-            Progress::Ended if is_last => match transaction.refusal(limits) {
+            Progress::Ended if is_last => match transaction.refusal() {
                 None => return self.stage = Stage::AskMessage(transaction),
                 refusal => refusal,
             },
             Progress::Endless if was_refused => None,
-            Progress::Ended | Progress::Endless => transaction.early_refusal(limits),
+            Progress::Ended | Progress::Endless => transaction.early_refusal(),
         };
         if let Some(refusal) = refusal {
             refuse_chunks(&mut transaction, refusal, turn);

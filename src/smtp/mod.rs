@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answered;
 mod bdat;
 pub mod chunk;
 pub mod command;
@@ -24,8 +25,9 @@ pub mod proxy;
 pub mod reply;
 pub mod session;
 mod transaction;
+pub mod xclient;
 
-pub use extension::{Extension, Extensions};
+pub use extension::{Extension, Extensions, Offer};
 pub use reply::Reply;
 pub use session::Session;
 
@@ -47,6 +49,9 @@ settings! {
         /// The most recipients of one message. RFC 5321 section 4.5.3.1.8 asks for 100 at least.
         /// Price: an address and a lease (about 100 bytes) each while the transaction lasts.
         pub recipients_max: u32 = 1000,
+        /// The most messages of one session; the next MAIL gets 421. 0: no limit. It is advertised with LIMITS (RFC 9422).
+        /// Price: a client with more mail has to connect again.
+        pub messages_per_session_max: u32 = 0,
         /// The largest message, as advertised with SIZE (RFC 1870). RFC 5321 section 4.5.3.1.7 asks for 64 KiB at least.
         /// Price: a session may reserve this much of the memory budget.
         pub message_bytes_max: Bytes = Bytes::mib(25),
@@ -57,6 +62,15 @@ settings! {
         /// The session ends with 421 after this many commands that move no mail (NOOP, RSET, VRFY, EHLO, HELP, a message
         /// that is refused) since mail was last delivered.
         pub junk_commands_max: u32 = 100,
+        /// How long each reply to an error waits, beyond `tarpit_after_errors`; what a client sends meanwhile waits too. 0s: not at all.
+        /// Price: a session that only makes errors lasts longer by `errors_max` times this, at most.
+        pub tarpit: Span = Span::secs(0),
+        /// Errors of a session that are answered without `tarpit`.
+        pub tarpit_after_errors: u32 = 10,
+        /// Whether a session ends with 554 when something came with EHLO, HELO or DATA that should have waited for their reply
+        /// (RFC 2920 section 3.1): mail programs wait, senders of abuse and programs that were made to speak SMTP often do not.
+        /// It depends on what has arrived: what comes a moment later is not noticed. STARTTLS is always guarded so.
+        pub forbid_early_pipelining: bool = true,
         /// A message with this many Received headers is in a loop and is refused (RFC 5321 section 6.3 asks for 100 at least).
         pub hops_max: u32 = 100,
         /// How long a client may take for one command. RFC 5321 section 4.5.3.2.7 asks for 5 minutes at least.
@@ -64,6 +78,9 @@ settings! {
         pub command_timeout: Span = Span::secs(300),
         /// How long the data of a message may stand still at its start; from then on it must come at `data_bytes_per_second_min`.
         pub data_timeout: Span = Span::secs(300),
+        /// The longest that a message may take, from MAIL to the end of its data, however busy the client is: then 421.
+        /// Price: places in mailboxes and memory are held for as long.
+        pub transaction_timeout: Span = Span::secs(30 * 60),
         /// The least average rate at which the data of a message must come, beyond `data_timeout`.
         pub data_bytes_per_second_min: Bytes = Bytes(500),
         /// What becomes of a CR or an LF that is not part of a CRLF, in commands and in messages (RFC 5321 section 2.3.8).
@@ -205,6 +222,8 @@ pub struct Complete<L> {
     pub begun_at: Instant,
     /// When its data could come.
     pub data_begun_at: Instant,
+    /// Whether it may only travel inside TLS (RFC 8689).
+    pub require_tls: bool,
     /// Trace headers and content.
     pub body: Body,
 }

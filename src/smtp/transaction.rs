@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 use super::chunk::{Chunk, ChunkReader, data_deadline};
+use super::command::{BodyType, MailParameters};
 use super::data::{DataOffence, DataReader, HopCounter, Piece};
 use super::reply::Reply;
+use super::session::Profile;
 use super::{Beginning, Complete, Leases, Limits, Protocol};
 use crate::clock::Instant;
 use crate::mail::{BodyWriter, Recipient, Reservation, ReversePath};
@@ -19,15 +21,17 @@ pub(super) struct Transaction<L> {
     reverse_path: ReversePath,
     /// When MAIL was accepted.
     begun_at: Instant,
-    /// As declared with SIZE; 0 if it was not.
-    declared_bytes: u64,
+    /// What MAIL said of the message.
+    parameters: MailParameters,
+    /// The limits when it began. They hold to its end, so that what was accepted of it stays so.
+    limits: Arc<Limits>,
+    /// The largest message when the server is not under pressure.
+    message_bytes_max_normally: u64,
     leases: Leases<L>,
     /// The accepted recipient, as long as there is exactly one.
     only_recipient: Option<Recipient>,
     /// Recipients refused with a 4yz reply.
     deferred: u32,
-    /// Whether the content was announced as binary (RFC 3030 section 3).
-    is_binary: bool,
     /// What a chunk was refused with: so are all that follow it.
     refused: Option<Reply>,
     incoming: Incoming,
@@ -35,31 +39,49 @@ pub(super) struct Transaction<L> {
 
 impl<L> Transaction<L> {
     /// What MAIL begins.
-    pub(super) fn new(reverse_path: ReversePath, declared_bytes: u64, now: Instant) -> Self {
+    pub(super) fn new(
+        reverse_path: ReversePath,
+        parameters: MailParameters,
+        profile: &Profile,
+        now: Instant,
+    ) -> Self {
         Self {
             reverse_path,
             begun_at: now,
-            declared_bytes,
+            parameters,
+            limits: Arc::clone(&profile.limits),
+            message_bytes_max_normally: profile.message_bytes_max_normally.0,
             leases: Leases::default(),
             only_recipient: None,
             deferred: 0,
-            is_binary: false,
             refused: None,
             incoming: Incoming::new(),
         }
     }
 
-    /// The content may be anything.
-    pub(super) const fn announce_binary(&mut self) {
-        self.is_binary = true;
+    /// Whether the content was announced as binary (RFC 3030 section 3).
+    pub(super) fn is_binary(&self) -> bool {
+        self.parameters.body == Some(BodyType::BinaryMime)
     }
 
-    pub(super) const fn is_binary(&self) -> bool {
-        self.is_binary
+    /// The size that was declared; 0 if it was not.
+    pub(super) fn declared_bytes(&self) -> u64 {
+        self.parameters.size.unwrap_or(0)
     }
 
-    pub(super) const fn declared_bytes(&self) -> u64 {
-        self.declared_bytes
+    /// Whether its addresses may be beyond ASCII (RFC 6531).
+    pub(super) const fn smtputf8(&self) -> bool {
+        self.parameters.smtputf8
+    }
+
+    /// How many recipients it may have.
+    pub(super) fn recipients_max(&self) -> usize {
+        self.limits.recipients_max as usize
+    }
+
+    /// When it must have come to its end, however busy the client is.
+    pub(super) fn ends_by(&self, limits: &Limits) -> Instant {
+        self.begun_at.plus(limits.transaction_timeout.0)
     }
 
     /// How many recipients are accepted.
@@ -81,13 +103,9 @@ impl<L> Transaction<L> {
     }
 
     /// What the body shall begin with and how much memory it needs at first.
-    pub(super) fn beginning(
-        &self,
-        helo: Arc<str>,
-        protocol: Protocol,
-        limits: &Limits,
-    ) -> Beginning {
-        let bytes = match self.declared_bytes {
+    pub(super) fn beginning(&self, helo: Arc<str>, protocol: Protocol) -> Beginning {
+        let limits = &self.limits;
+        let bytes = match self.declared_bytes() {
             0 => limits.reserve_step_bytes.0.min(limits.message_bytes_max.0),
             declared => declared,
         };
@@ -101,22 +119,23 @@ impl<L> Transaction<L> {
     }
 
     /// The data may come.
-    pub(super) fn open(&mut self, body: BodyWriter, limits: &Limits, now: Instant) {
+    pub(super) fn open(&mut self, body: BodyWriter, now: Instant) {
         if self.chunk().is_none() {
-            self.incoming.reader = Reader::Dots(DataReader::with(limits.newlines));
+            self.incoming.reader = Reader::Dots(DataReader::with(self.limits.newlines));
         }
         self.incoming.fate = Fate::Kept(body);
         self.incoming.started_at = now;
     }
 
     /// A chunk is announced. From the first one on the message comes in chunks only.
-    pub(super) fn begin_chunk(&mut self, chunk: Chunk, limits: &Limits) {
+    pub(super) fn begin_chunk(&mut self, chunk: Chunk) {
+        let is_binary = self.is_binary();
         match &mut self.incoming.reader {
             Reader::Counts(reader) => reader.begin(chunk),
             reader @ Reader::Dots(_) => {
-                *reader = Reader::Counts(match self.is_binary {
+                *reader = Reader::Counts(match is_binary {
                     true => ChunkReader::of_binary(chunk),
-                    false => ChunkReader::of_lines(limits.newlines, chunk),
+                    false => ChunkReader::of_lines(self.limits.newlines, chunk),
                 });
             }
         }
@@ -130,10 +149,11 @@ impl<L> Transaction<L> {
         }
     }
 
-    /// Whether the message is larger than the largest with the chunk that was just announced.
-    pub(super) fn is_too_big(&self, limits: &Limits) -> bool {
+    /// How the message is refused if it is larger than the largest with the chunk that was just announced.
+    pub(super) fn announced_too_big(&self) -> Option<(Reply, Rejected)> {
         let announced = self.chunk().map_or(0, Chunk::bytes);
-        self.incoming.received_bytes.saturating_add(announced) > limits.message_bytes_max.0
+        let bytes = self.incoming.received_bytes.saturating_add(announced);
+        (bytes > self.limits.message_bytes_max.0).then(|| self.too_big(bytes))
     }
 
     /// There will be no message: what still comes of it is thrown away.
@@ -154,17 +174,17 @@ impl<L> Transaction<L> {
     }
 
     /// Reads on.
-    pub(super) fn receive(&mut self, input: &mut &[u8], limits: &Limits) -> Progress {
-        let progress = self.incoming.receive(input, limits);
+    pub(super) fn receive(&mut self, input: &mut &[u8]) -> Progress {
+        let progress = self.incoming.receive(input, &self.limits);
         self.drop_leases_of_the_doomed();
         progress
     }
 
     /// How much more to reserve: a step, or what is left up to the largest message.
-    pub(super) fn growth(&self, limits: &Limits) -> u64 {
-        let size_max = limits.message_bytes_max.0;
+    pub(super) fn growth(&self) -> u64 {
+        let size_max = self.limits.message_bytes_max.0;
         let left = size_max.saturating_sub(self.incoming.content_bytes);
-        limits.reserve_step_bytes.0.max(1).min(left)
+        self.limits.reserve_step_bytes.0.max(1).min(left)
     }
 
     /// Goes on with more memory, or without a chance.
@@ -185,16 +205,27 @@ impl<L> Transaction<L> {
     }
 
     /// Why there will be no message, if that need not wait for its end.
-    pub(super) fn early_refusal(&self, limits: &Limits) -> Option<(Reply, Rejected)> {
+    pub(super) fn early_refusal(&self) -> Option<(Reply, Rejected)> {
         let incoming = &self.incoming;
-        let is_decided =
-            incoming.no_memory.is_some() || incoming.content_bytes > limits.message_bytes_max.0;
-        is_decided.then(|| incoming.refusal(limits)).flatten()
+        let is_decided = incoming.no_memory.is_some()
+            || incoming.content_bytes > self.limits.message_bytes_max.0;
+        is_decided.then(|| self.refusal()).flatten()
     }
 
     /// Why there will be no message, if so, once its end has been seen.
-    pub(super) fn refusal(&self, limits: &Limits) -> Option<(Reply, Rejected)> {
-        self.incoming.refusal(limits)
+    pub(super) fn refusal(&self) -> Option<(Reply, Rejected)> {
+        match self.incoming.refusal(&self.limits) {
+            Some((Reply::TooBig, _)) => Some(self.too_big(self.incoming.content_bytes)),
+            refusal => refusal,
+        }
+    }
+
+    /// How a message of this size is refused. One that is only too big for now may come again.
+    fn too_big(&self, bytes: u64) -> (Reply, Rejected) {
+        match bytes > self.message_bytes_max_normally {
+            true => (Reply::TooBig, Rejected::TooBig),
+            false => (Reply::SizeNotNow, Rejected::TooBig),
+        }
     }
 
     /// The message, if it was not refused.
@@ -207,6 +238,7 @@ impl<L> Transaction<L> {
             leases: self.leases,
             begun_at: self.begun_at,
             data_begun_at: self.incoming.started_at,
+            require_tls: self.parameters.require_tls,
             body: body.finish(),
         }
     }

@@ -119,6 +119,7 @@ impl House {
             reverse_path: ReversePath::Address("sender@a.test".into()),
             body: body.finish(),
             received_at: self.cores.now(),
+            require_tls: false,
             tls: true,
         });
         self.at(address, move |shard, now| {

@@ -12,7 +12,7 @@ use mayfly::mail::{Address, BodyWriter, Ledger, Recipient, ReversePath};
 use mayfly::metrics::CoreMetrics;
 use mayfly::settings::Bytes;
 use mayfly::smtp::chunk::{Chunk, ChunkReader};
-use mayfly::smtp::command::{Command, parse};
+use mayfly::smtp::command::{Command, HELLO_BYTES_MAX, parse, parse_offered};
 use mayfly::smtp::data::{DataReader, HopCounter, Piece};
 use mayfly::smtp::line::{Line, LineReader};
 use mayfly::smtp::proxy::{self, HEADER_BYTES_MAX, HeaderReader, Reading};
@@ -38,6 +38,8 @@ pub(crate) fn tight_limits() -> Arc<Limits> {
         errors_max: 12,
         junk_commands_max: 12,
         hops_max: 3,
+        // What is noticed of it depends on the segmentation.
+        forbid_early_pipelining: false,
         ..Limits::default()
     })
 }
@@ -49,6 +51,7 @@ pub(crate) fn profile(limits: Arc<Limits>) -> Profile {
         extensions: Extensions::ALL.without(Extension::StartTls),
         xclient: false,
         tls: false,
+        message_bytes_max_normally: limits.message_bytes_max,
         limits,
     }
 }
@@ -129,9 +132,14 @@ pub(crate) fn describe<L>(question: &Question<L>) -> String {
         ),
         Question::Grow { bytes } => format!("Grow {bytes}"),
         Question::Message(complete) => format!(
-            "Message from={} leases={}",
+            "Message from={} leases={}{}",
             path(&complete.reverse_path),
-            complete.leases.len()
+            complete.leases.len(),
+            if complete.require_tls {
+                " require_tls"
+            } else {
+                ""
+            },
         ),
     }
 }
@@ -233,6 +241,12 @@ pub(crate) fn fuzz_line(data: &[u8]) {
 
 /// Fuzz body: no line upsets the grammar, and canonical forms are stable.
 pub(crate) fn fuzz_command(data: &[u8]) {
+    let nothing = parse_offered(data, Extensions::NONE);
+    assert!(nothing.0 == parse(data).0, "a verb is what it is");
+    assert!(
+        nothing.1.is_err() || nothing.1 == parse(data).1,
+        "less is known, not otherwise"
+    );
     match parse(data).1 {
         Ok(Command::Rcpt(Recipient::Address(address))) => {
             let again = Address::parse(address.as_str()).expect("a canonical form is legal");
@@ -249,11 +263,15 @@ pub(crate) fn fuzz_command(data: &[u8]) {
         Ok(Command::Ehlo(name) | Command::Helo(name)) => {
             assert!(name.bytes().all(|byte| byte.is_ascii_graphic()));
         }
+        Ok(Command::Xclient(said)) => {
+            let name = said.helo.unwrap_or_default();
+            assert!(name.len() <= HELLO_BYTES_MAX);
+            assert!(name.bytes().all(|byte| byte.is_ascii_graphic()));
+        }
         Ok(_) => {}
         Err(why) => {
             let speaker = Speaker {
                 hostname: "mx.test",
-                message_bytes_max: 1,
             };
             let mut line = Vec::new();
             why.reply().write(speaker, &mut line);

@@ -47,6 +47,7 @@ impl Kept {
             xclient: false,
             tls: false,
             limits: Arc::new(Limits::default()),
+            message_bytes_max_normally: Limits::default().message_bytes_max,
         };
         let mut kept = Self {
             session: Session::new(profile, now),
@@ -123,6 +124,7 @@ impl Kept {
                     body: complete.body,
                     received_at: self.now,
                     tls: false,
+                    require_tls: complete.require_tls,
                 });
                 Verdict::Message(Ok(Receipt {
                     kept_until: self

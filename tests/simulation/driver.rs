@@ -167,6 +167,7 @@ impl Driver {
             xclient: false,
             tls: false,
             limits: Arc::new(limits()),
+            message_bytes_max_normally: Bytes(MESSAGE_BYTES_MAX),
         };
         Self {
             session: Session::new(profile, now),
@@ -364,6 +365,7 @@ impl Driver {
             reverse_path,
             leases,
             body,
+            require_tls,
             ..
         } = complete;
         let whole = body.segments().collect::<Vec<_>>().concat();
@@ -378,6 +380,7 @@ impl Driver {
             body,
             received_at: tools.now,
             tls: false,
+            require_tls,
         });
         let mut recipients = Vec::new();
         let mut owners: BTreeMap<usize, Vec<Lease>> = BTreeMap::new();

@@ -107,7 +107,7 @@ impl Peer {
     }
 
     /// What it says next, without waiting for more than it must (RFC 2920): everything up to DATA,
-    /// STARTTLS or QUIT, or less.
+    /// EHLO, STARTTLS or QUIT, or less.
     pub(crate) fn speak(&mut self, random: &mut Random) -> Vec<u8> {
         let mut burst = Vec::new();
         while self.may_speak() {
@@ -138,7 +138,8 @@ impl Peer {
 
     /// Whether it has something to say now.
     pub(crate) fn may_speak(&self) -> bool {
-        let must_wait = |it: &Command| matches!(it, Command::Data | Command::StartTls);
+        let must_wait =
+            |it: &Command| matches!(it, Command::Data | Command::Ehlo | Command::StartTls);
         let waits = self.handshaking || self.awaiting.iter().any(must_wait);
         !(self.steps.is_empty() || self.over || waits)
     }
