@@ -141,6 +141,7 @@ mod tests {
                 body: writer.finish(),
                 received_at: Instant::from_secs(5),
                 tls: true,
+                require_tls: false,
             }),
         }
     }
