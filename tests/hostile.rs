@@ -181,7 +181,10 @@ const ENDS: &[(&str, &[u8], usize, &str)] = &[
 
 #[test]
 fn only_the_true_end_ends_the_data() {
-    let gateway = Gateway::start(OPEN_DOORS);
+    // What is taken for commands must get through to be seen, even its data ahead of the 354.
+    let gateway = Gateway::start(&format!(
+        "{OPEN_DOORS}[smtp]\nforbid_early_pipelining = false\n"
+    ));
     for (name, end, stored, reply) in ENDS {
         for tls in [false, true] {
             for piece in [usize::MAX, 7, 1] {
@@ -218,6 +221,40 @@ fn only_the_true_end_ends_the_data() {
             }
         }
     }
+}
+
+/// Even where data ends as it should, what follows must be a client that waits for its replies.
+#[test]
+fn who_does_not_wait_for_replies_leaves_nothing() {
+    let gateway = Gateway::start(OPEN_DOORS);
+    let (address, token) = gateway.create("u1");
+    let envelope = "MAIL FROM:<a@x.example>\r\nRCPT TO:<u1@mayfly.test>\r\nDATA\r\n";
+    let early = format!("{envelope}Subject: early\r\n\r\n.\r\n");
+    for (said, replies) in [
+        // C2
+        ("EHLO x\r\nMAIL FROM:<>\r\n", &["554 5.5.0"][..]),
+        // C3
+        (&early, &["250", "250", "554 5.5.0"]),
+    ] {
+        for tls in [false, true] {
+            let mut client = match tls {
+                true => Client::connect(gateway.smtps).start_tls(),
+                false => Client::connect(gateway.smtp),
+            };
+            client.greet().raw(said.as_bytes());
+            replies.iter().for_each(|code| {
+                client.expect(code);
+            });
+            assert_eq!(client.rest(), "", "{said:?}");
+        }
+    }
+    let mut client = Client::connect(gateway.smtp);
+    client.greet().begin(&[&address]);
+    client.raw(format!("Subject: t\r\n\r\n.\r\n{BEHIND}").as_bytes());
+    for code in ["250", "250", "250", "554 5.5.0"] {
+        client.expect(code);
+    }
+    assert_eq!(gateway.held(&token), 1, "the one before");
 }
 
 #[test]

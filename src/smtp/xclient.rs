@@ -153,35 +153,32 @@ fn host(text: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    type Said = (Option<String>, Option<String>, Option<Protocol>);
+    fn said(text: &str) -> Result<Attributes, CommandError> {
+        attributes(text.as_bytes())
+    }
 
-    fn said(text: &str) -> Result<Said, CommandError> {
-        let it = attributes(text.as_bytes())?;
-        Ok((
-            it.client.address.map(|address| address.to_string()),
-            it.helo.map(|name| name.to_string()),
-            it.protocol,
-        ))
+    fn of(address: &str, helo: &str, protocol: Option<Protocol>) -> Attributes {
+        Attributes {
+            client: Impersonation {
+                address: address.parse().ok(),
+            },
+            helo: (!helo.is_empty()).then(|| helo.into()),
+            protocol,
+        }
     }
 
     #[test]
     fn what_is_said_is_read() {
-        let some = |text: &str| Some(text.to_owned());
+        let (smtp, esmtp) = (Some(Protocol::Smtp), Some(Protocol::Esmtp));
         for (text, expected) in [
-            (" ADDR=192.0.2.1", (some("192.0.2.1"), None, None)),
-            (" addr=ipv6:2001:DB8::1 ", (some("2001:db8::1"), None, None)),
-            (
-                " HELO=a.test  PROTO=esmtp",
-                (None, some("a.test"), Some(Protocol::Esmtp)),
-            ),
-            (
-                " HELO=a+2Etest PROTO=SMTP",
-                (None, some("a.test"), Some(Protocol::Smtp)),
-            ),
-            (" ADDR=[UNAVAILABLE] HELO=[tempunavail]", (None, None, None)),
+            (" ADDR=192.0.2.1", of("192.0.2.1", "", None)),
+            (" addr=ipv6:2001:DB8::1 ", of("2001:db8::1", "", None)),
+            (" HELO=a.test  PROTO=esmtp", of("", "a.test", esmtp)),
+            (" HELO=a+2Etest PROTO=SMTP", of("", "a.test", smtp)),
+            (" ADDR=[UNAVAILABLE] HELO=[tempunavail]", of("", "", None)),
             (
                 " NAME=h.test PORT=1 LOGIN=a+20b DESTADDR=IPV6:::1 DESTPORT=65535",
-                (None, None, None),
+                of("", "", None),
             ),
         ] {
             assert_eq!(said(text), Ok(expected), "{text}");

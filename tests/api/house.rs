@@ -121,6 +121,7 @@ impl House {
             received_at: self.cores.now(),
             require_tls: false,
             tls: true,
+            require_tls: false,
         });
         self.at(address, move |shard, now| {
             let lease = shard
