@@ -143,7 +143,7 @@ impl Address {
     /// Names what is wrong with it.
     pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, AddressError> {
         let text = text.as_ref();
-        let (rest, parts) = mailbox(text).map_err(|why| offence(why))?;
+        let (rest, parts) = mailbox(text).map_err(offence)?;
         if !rest.is_empty() {
             return Err(AddressError::TrailingText);
         }

@@ -149,7 +149,7 @@ fn paths_lose_their_route_and_keep_their_spelling() {
         ("<@r1 :u@d>", BadPath),
         ("<@ü.test:u@d>", BadPath),
     ] {
-        let refused = reverse_path(text.as_bytes()).map_err(|why| offence(why));
+        let refused = reverse_path(text.as_bytes()).map_err(offence);
         assert_eq!(refused.map(|_| ()), Err(why), "{text}");
     }
 }
