@@ -98,10 +98,9 @@ impl Trace<'_> {
         } else {
             "unknown"
         }]);
-        let client = IpText::of(self.client);
         match self.client.to_canonical() {
-            IpAddr::V4(_) => text.word(&["([", client.as_str(), "])"]),
-            IpAddr::V6(_) => text.word(&["([IPv6:", client.as_str(), "])"]),
+            IpAddr::V4(client) => text.written(format_args!("([{client}])")),
+            IpAddr::V6(client) => text.written(format_args!("([IPv6:{client}])")),
         }
         if let Some(Protection { version, cipher }) = self.tls {
             text.word(&["(TLS", version]);
@@ -150,42 +149,6 @@ impl fmt::Debug for Trace<'_> {
     }
 }
 
-/// An IP address as text, without an allocation.
-struct IpText {
-    bytes: [u8; Self::BYTES_MAX],
-    len: usize,
-}
-
-impl IpText {
-    /// The longest: eight groups of four digits.
-    const BYTES_MAX: usize = 39;
-
-    /// An IPv4 address in the clothes of an IPv6 one is shown as what it is.
-    fn of(address: IpAddr) -> Self {
-        let mut text = Self {
-            bytes: [0; Self::BYTES_MAX],
-            len: 0,
-        };
-        let written = write!(text, "{}", address.to_canonical());
-        debug_assert!(written.is_ok());
-        text
-    }
-
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
-    }
-}
-
-impl Write for IpText {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.len + text.len();
-        let place = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
-        place.copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
-    }
-}
-
 /// Header text that is broken into lines between words.
 struct FoldedText {
     bytes: Vec<u8>,
@@ -230,6 +193,18 @@ impl FoldedText {
         }
     }
 
+    /// Appends a space and a word that is not text yet, on a new line if this one is full. It is written nowhere else
+    /// before: what lies on a stack is not overwritten when it is no longer needed.
+    fn written(&mut self, word: fmt::Arguments<'_>) {
+        let start = self.bytes.len();
+        let written = self.write_char(' ').and_then(|()| self.write_fmt(word));
+        debug_assert!(written.is_ok());
+        if self.bytes.len() - self.line_start > LINE_BYTES_AIM {
+            self.bytes.splice(start..start, *b"\r\n");
+            self.line_start = start + "\r\n".len();
+        }
+    }
+
     /// Begins a new line of the same header: the next word's space makes it a continuation.
     fn fold(&mut self) {
         self.end();
@@ -238,6 +213,13 @@ impl FoldedText {
 
     fn end(&mut self) {
         self.bytes.extend_from_slice(b"\r\n");
+    }
+}
+
+impl Write for FoldedText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.bytes.extend_from_slice(text.as_bytes());
+        Ok(())
     }
 }
 
