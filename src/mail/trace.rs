@@ -156,6 +156,14 @@ impl IpText {
     }
 }
 
+impl Drop for IpText {
+    /// The allocator overwrites what is freed, but this lies on the stack, where it could stay until a call goes as deep again.
+    fn drop(&mut self) {
+        self.bytes.fill(0);
+        std::hint::black_box(&self.bytes);
+    }
+}
+
 impl Write for IpText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let end = self.len + text.len();
