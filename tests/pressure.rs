@@ -4,7 +4,9 @@
 mod gateway;
 
 use gateway::{Client, Gateway, poll, request};
+use std::io::Write as _;
 use std::net::IpAddr;
+use std::time::Duration;
 
 const LEVEL: &str = "mayfly_pressure_level";
 const REFUSED: &str = "mayfly_smtp_connections_refused_total";
@@ -75,6 +77,25 @@ fn whoever_waits_when_the_pressure_rises_has_less_time_from_then_on() {
         assert!(farewell.starts_with("421 4.4.2"), "{farewell:?}");
     }
     gateway.await_metric("mayfly_smtp_sessions_ended_total", "timeout", 3);
+}
+
+#[test]
+fn whoever_does_not_read_its_replies_has_less_time_too() {
+    let rules = "timeout_overloaded = \"1s\"\n[smtp]\njunk_commands_max = 100_000_000\n";
+    let gateway = Gateway::start(&(pinned("normal") + rules));
+    let client = Client::connect(gateway.smtp);
+    let mut stream = client.socket();
+    // When nobody takes a byte for so long, the server waits for its replies to be read.
+    let patience = Some(Duration::from_secs(1));
+    stream.set_write_timeout(patience).expect("set");
+    let noops = b"NOOP\r\n".repeat(1 << 11);
+    assert!(
+        (0..1_000).any(|_| stream.write(&noops).is_err()),
+        "it reads on and on"
+    );
+    assert_eq!(gateway.metric("mayfly_smtp_connections", ""), 1);
+    gateway.reload(&(pinned("overloaded") + rules));
+    gateway.await_metric("mayfly_smtp_sessions_ended_total", "timeout", 1);
 }
 
 #[test]

@@ -76,13 +76,16 @@ async fn pulse(app: &App, core: CoreId) {
 
 /// 200 also while new mail connections are refused for pressure: holders still read and delete, which makes room.
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, String) {
-    let (status, text) = match app.phase() {
-        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
-        Phase::Ready => (StatusCode::OK, "ready"),
-        Phase::Draining | Phase::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-    };
-    let pressure = app.cores.barometer().level().as_str();
-    (status, format!("{text}\npressure: {pressure}\n"))
+    match app.phase() {
+        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
+        Phase::Ready => {
+            let pressure = app.cores.barometer().level().as_str();
+            (StatusCode::OK, format!("ready\npressure: {pressure}\n"))
+        }
+        Phase::Draining | Phase::Stopped => {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
+        }
+    }
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
