@@ -311,3 +311,66 @@ fn peer(socket: &OwnedFd) -> io::Result<Option<SocketAddr>> {
     let address = rustix::net::getpeername(socket)?;
     Ok(address.and_then(|address| SocketAddr::try_from(address).ok()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::edge::link::tests::core;
+    use crate::smtp::Limits;
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
+    const DELAY: Duration = Duration::from_secs(3);
+
+    fn come(arrivals: &mut Arrivals) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        let core = Rc::clone(&arrivals.core);
+        let client = IpAddr::from([192, 0, 2, 7]);
+        let counted = core.admit(client).expect("there is room");
+        let door = Rc::clone(&arrivals.doors[0]);
+        let arrival = Arrival::new(&core, door, client, counted, Purpose::Mail);
+        arrivals.greet(ours.into(), arrival);
+        theirs
+    }
+
+    fn said_to(mut client: UnixStream) -> String {
+        let mut said = String::new();
+        client.read_to_string(&mut said).expect("it is closed");
+        said
+    }
+
+    #[test]
+    fn who_waits_costs_no_task_no_slot_and_little_memory() {
+        const { assert!(Wheel::<Waiting>::TIMER_BYTES <= 150) };
+        let core = core();
+        let mut live = core.live().own();
+        live.limits = Arc::new(Limits {
+            greeting_delay: crate::settings::Span(DELAY),
+            ..Limits::default()
+        });
+        core.live.replace(Rc::new(live));
+        let mut arrivals = Arrivals::new(&core, Door::all(&Config::default().listen));
+        let mut early = come(&mut arrivals);
+        drop(come(&mut arrivals));
+        early.write_all(b"EHLO client.example\r\n").expect("sent");
+        assert_eq!(core.ring.connections(), 0);
+        assert_eq!(core.metrics().smtp_connections.value(), 2);
+
+        core.now.set(core.now().plus(DELAY / 2));
+        assert!(!arrivals.release(), "nobody's time is up");
+        assert!(arrivals.next().is_some_and(|due| due > core.now()));
+        core.now.set(core.now().plus(DELAY));
+        arrivals.release();
+        assert!(said_to(early).starts_with("554 5.5.0 "));
+        assert_eq!(core.metrics().smtp_connections.value(), 0);
+        assert_eq!((arrivals.next(), core.ring.connections()), (None, 0));
+
+        let last = come(&mut arrivals);
+        core.stage.set(Stage::Draining);
+        arrivals.release();
+        assert!(said_to(last).starts_with("421 4.3.2 "));
+        assert!(arrivals.next().is_none());
+    }
+}
