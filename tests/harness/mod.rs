@@ -3,21 +3,22 @@
 //! The bodies of the fuzz targets live here, so that ordinary tests replay their corpus.
 
 #![forbid(unsafe_code)]
-#![allow(dead_code)] // Each test that includes this file uses a part of it.
+#![allow(dead_code, unused_imports)] // Each test that includes this file uses a part of it.
+
+mod conversation;
+
+pub(crate) use conversation::Conversation;
 
 use mayfly::clock::{Instant, Stamps, WallClock};
 use mayfly::mail::message::QueueId;
 use mayfly::mail::{Address, BodyWriter, Ledger, Recipient, ReversePath};
-use mayfly::metrics::CoreMetrics;
 use mayfly::settings::Bytes;
 use mayfly::smtp::command::{Command, parse};
 use mayfly::smtp::data::{DataReader, HopCounter, Piece};
 use mayfly::smtp::line::{Line, LineReader};
 use mayfly::smtp::reply::Speaker;
 use mayfly::smtp::session::Profile;
-use mayfly::smtp::{
-    Action, Complete, Extension, Extensions, Limits, Question, Receipt, Reply, Session, Verdict,
-};
+use mayfly::smtp::{Complete, Extension, Extensions, Limits, Question, Receipt, Reply, Verdict};
 use std::sync::Arc;
 
 /// The memory that all messages of a conversation have.
@@ -61,48 +62,26 @@ pub(crate) struct Record {
 /// simple rule.
 pub(crate) fn converse(
     input: &[u8],
-    mut next_size: impl FnMut() -> usize,
+    next_size: impl FnMut() -> usize,
     limits: Arc<Limits>,
 ) -> Record {
-    let metrics = CoreMetrics::default();
     let ledger = Ledger::new(LEDGER_BYTES);
-    let now = Instant::from_secs(1);
-    let mut session = Session::new(profile(limits), now);
-    let mut record = Record::default();
-    let (mut chunk, mut left) = input.split_at(0);
-    let mut stuck_at = (usize::MAX, 0);
-    loop {
-        match session.next_action() {
-            Action::Send(bytes) => record.output.extend_from_slice(&bytes),
-            Action::Ask(question) => {
-                record.events.push(describe(&question));
-                session.answer(decide(question, &ledger), now, &metrics);
-            }
-            Action::StartTls => unreachable!("it was not offered"),
-            Action::Pause { until } => session.resume(until),
-            Action::Wait { .. } => {
-                if chunk.is_empty() {
-                    if left.is_empty() {
-                        break;
-                    }
-                    (chunk, left) = left.split_at(next_size().clamp(1, left.len()));
-                }
-                let before = (chunk.len(), record.events.len());
-                assert!(stuck_at != before, "the session makes progress");
-                session.receive(&mut chunk, now, &metrics);
-                if chunk.len() == before.0 {
-                    stuck_at = before; // It must have a question before it can go on.
-                }
-            }
-            Action::Close(reason) => {
-                record.events.push(format!("{reason:?}"));
-                break;
-            }
-        }
-    }
+    let mut conversation = Conversation::new(profile(limits), Instant::from_secs(1));
+    let mut events = Vec::new();
+    conversation.hear(input, next_size, |question| {
+        events.push(describe(&question));
+        decide(question, &ledger)
+    });
+    let Conversation {
+        session,
+        output,
+        ended,
+        ..
+    } = conversation;
+    events.extend(ended.map(|reason| format!("{reason:?}")));
     drop(session);
     assert_eq!(ledger.used(), 0, "all memory is given back");
-    record
+    Record { output, events }
 }
 
 /// A question as a transcript writes it.

@@ -1,0 +1,122 @@
+//! Every row of the catalogue has a test that is named by it, or a reason why it has none.
+
+use std::fs;
+use std::path::Path;
+
+/// The chapters that are held to this, and how many rows each has.
+const CHAPTERS: &[(char, u32)] = &[('A', 20), ('B', 14), ('G', 5)];
+
+/// Rows whose test has another name, since it shows more than the row asks for: row, file, test.
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    (
+        "C6",
+        "tests/hostile.rs",
+        "a_client_that_never_reads_is_not_read_either",
+    ),
+    (
+        "D1",
+        "tests/hostile.rs",
+        "nothing_said_before_the_handshake_counts_after_it",
+    ),
+    (
+        "D2",
+        "tests/hostile.rs",
+        "nothing_said_before_the_handshake_counts_after_it",
+    ),
+    (
+        "D3",
+        "tests/hostile.rs",
+        "nothing_said_before_the_handshake_counts_after_it",
+    ),
+    (
+        "D5",
+        "tests/hostile.rs",
+        "nothing_said_before_the_handshake_counts_after_it",
+    ),
+    (
+        "D13",
+        "tests/clients.rs",
+        "a_session_is_resumed_at_its_listener_and_at_no_other",
+    ),
+    (
+        "D14",
+        "tests/clients.rs",
+        "what_is_too_old_or_not_mail_finds_no_tls_here",
+    ),
+    (
+        "D16",
+        "tests/clients.rs",
+        "what_is_too_old_or_not_mail_finds_no_tls_here",
+    ),
+    (
+        "F1",
+        "tests/crowd.rs",
+        "twenty_thousand_connections_are_held_while_mail_flows",
+    ),
+    (
+        "F3",
+        "tests/front_door.rs",
+        "one_client_has_so_many_connections_and_no_more",
+    ),
+];
+
+/// Rows that have no test, and why.
+const LEFT_OUT: &[(&str, &str)] = &[
+    (
+        "A17",
+        "nothing is relayed: there is no next host whose idea of an end could differ",
+    ),
+    (
+        "A18",
+        "nothing is relayed, so nothing is stuffed with dots again",
+    ),
+    (
+        "D17",
+        "nothing is relayed: there is no TLS towards another server",
+    ),
+    ("F10", "no name is looked up in DNS"),
+];
+
+/// The sources of all tests.
+fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(folder).expect("the folder can be read") {
+        let path = entry.expect("the folder can be read").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            let text = fs::read_to_string(&path).expect("it can be read");
+            found.push((path.to_string_lossy().into_owned(), text));
+        }
+    }
+}
+
+#[test]
+fn every_row_has_a_test_or_a_reason() {
+    let mut files = Vec::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    sources(&root.join("tests"), &mut files);
+    let has_test = |start: &str| {
+        let declared = format!("#[test]\nfn {start}");
+        files.iter().any(|(_, text)| text.contains(&declared))
+    };
+    for (row, file, test) in ELSEWHERE {
+        let text = fs::read_to_string(root.join(file)).expect("it can be read");
+        let declared = format!("#[test]\nfn {test}(");
+        assert!(text.contains(&declared), "{row}: no {test} in {file}");
+    }
+    let rows = CHAPTERS
+        .iter()
+        .flat_map(|(chapter, rows)| (1..=*rows).map(move |row| (*chapter, row)));
+    let mut missing = Vec::new();
+    for (chapter, number) in rows {
+        let row = format!("{chapter}{number}");
+        let named = has_test(&format!("{}{number:02}_", chapter.to_ascii_lowercase()));
+        let elsewhere = ELSEWHERE.iter().any(|(it, ..)| *it == row);
+        let left_out = LEFT_OUT.iter().any(|(it, _)| *it == row);
+        if !(named || elsewhere || left_out) {
+            missing.push(row.clone());
+        }
+        assert!(!(named && left_out), "{row} has a test: it is not left out");
+    }
+    assert!(missing.is_empty(), "rows without a test: {missing:?}");
+}
