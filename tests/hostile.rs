@@ -3,6 +3,7 @@
 
 mod gateway;
 
+use gateway::smtp::client_hello;
 use gateway::{Client, Gateway, OPEN_DOORS, reset};
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -133,25 +134,6 @@ fn who_dies_in_the_handshake_leaves_nothing() {
         .start_tls()
         .greet()
         .ask("QUIT", "221");
-}
-
-/// The first flight of a TLS client.
-fn client_hello() -> Vec<u8> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let client = std::thread::spawn(move || {
-        let stream = TcpStream::connect(address).expect("connected");
-        // It meets nobody who could answer.
-        let _ = std::panic::catch_unwind(|| Client::over(stream).start_tls());
-    });
-    let (mut stream, _) = listener.accept().expect("accepted");
-    let mut header = [0; 5];
-    std::io::Read::read_exact(&mut stream, &mut header).expect("a record");
-    let mut record = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
-    std::io::Read::read_exact(&mut stream, &mut record).expect("a whole record");
-    drop(stream);
-    client.join().expect("it ends");
-    [header.as_slice(), &record].concat()
 }
 
 const BEHIND: &str = "MAIL FROM:<smuggled@x.example>\r\nRCPT TO:<u1@mayfly.test>\r\nDATA\r\nSubject: evil\r\n\r\nx\r\n.\r\n";

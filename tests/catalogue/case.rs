@@ -37,6 +37,8 @@ pub(crate) struct Case {
 enum Step {
     /// The client says this and waits for replies that begin so.
     Say(Vec<u8>, Vec<String>),
+    /// The same, in one segment.
+    SayAtOnce(Vec<u8>, Vec<String>),
     /// Time passes; then there are these replies.
     Pass(Duration, Vec<String>),
 }
@@ -88,6 +90,13 @@ impl Case {
     /// end means that the connection is closed then. All replies are awaited before the next step.
     pub(crate) fn say(mut self, bytes: impl AsRef<[u8]>, replies: &str) -> Self {
         let step = Step::Say(bytes.as_ref().to_vec(), split(replies));
+        self.steps.push(step);
+        self
+    }
+
+    /// As [`Case::say`], and it comes in one segment in any case: cut in two it would mean something else.
+    pub(crate) fn say_at_once(mut self, bytes: impl AsRef<[u8]>, replies: &str) -> Self {
+        let step = Step::SayAtOnce(bytes.as_ref().to_vec(), split(replies));
         self.steps.push(step);
         self
     }
@@ -181,6 +190,11 @@ impl Case {
                     table.hear(bytes, || next.take().unwrap_or(size));
                     (before, expected)
                 }
+                Step::SayAtOnce(bytes, expected) => {
+                    let before = table.conversation.output.len();
+                    table.hear(bytes, || usize::MAX);
+                    (before, expected)
+                }
                 Step::Pass(time, expected) => {
                     let before = table.conversation.output.len();
                     table.conversation.pass(*time);
@@ -223,7 +237,7 @@ impl Case {
     /// How many bytes the client says.
     pub(crate) fn bytes(&self) -> usize {
         let said = self.steps.iter().map(|step| match step {
-            Step::Say(bytes, _) => bytes.len(),
+            Step::Say(bytes, _) | Step::SayAtOnce(bytes, _) => bytes.len(),
             Step::Pass(..) => 0,
         });
         said.sum()

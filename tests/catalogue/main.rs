@@ -10,6 +10,7 @@ mod a;
 mod b;
 mod c;
 mod case;
+mod d;
 mod f;
 mod g;
 #[path = "../harness/mod.rs"]
