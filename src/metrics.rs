@@ -44,6 +44,7 @@ labels! {
 
     /// An SMTP command, as far as it was understood.
     Command as "command" {
+        Bdat = "bdat",
         Data = "data",
         Ehlo = "ehlo",
         Expn = "expn",
@@ -76,6 +77,7 @@ labels! {
         R503 = "503",
         R521 = "521",
         R550 = "550",
+        R551 = "551",
         R552 = "552",
         R553 = "553",
         R554 = "554",
@@ -127,6 +129,7 @@ labels! {
     /// Why a message was refused after its recipients had been accepted.
     Rejected as "reason" {
         BareNewline = "bare_newline",
+        EmptyChunk = "empty_chunk",
         Memory = "memory",
         NulByte = "nul_byte",
         TooBig = "too_big",
@@ -231,7 +234,7 @@ metrics! {
     message_size as "mayfly_message_size_bytes": Histogram<Size>,
     /// Time from an accepted MAIL to its message being stored, for accepted messages.
     transaction_duration as "mayfly_smtp_transaction_duration_seconds": Histogram<Latency>,
-    /// Time from the 354 to the end of data, for accepted messages.
+    /// Time from the 354, or from the first BDAT, to the end of data, for accepted messages.
     data_duration as "mayfly_smtp_data_duration_seconds": Histogram<Latency>,
     /// Time from the end of data to the reply being handed to the kernel.
     data_ack as "mayfly_smtp_data_ack_duration_seconds": Histogram<Latency>,

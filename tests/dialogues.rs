@@ -3,12 +3,14 @@
 //! ```text
 //! # what the file is about
 //! --- errors_max=3 starttls     a new session; what differs from the defaults
+//! --- without=CHUNKING          an extension is not offered
 //! S: 250 mx.test                the server says this line, CRLF included
 //! C: HELO x                     the client says this line; lines in a row come as one batch
 //! c: HELO                       the same without CRLF
 //! ? Recipient <u@mx.test> size=0    the session asks
 //! ! accept                      and is answered
 //! | Subject: x                  a line of the message that it hands over with `? Message`
+//! + x                           a part of it without CRLF
 //! X: Quit                       the session ends
 //! @ advance 300                 the clock moves by seconds
 //! @ alive                       the deadline is not yet reached
@@ -18,7 +20,7 @@
 //! @ reserved 0                  so many bytes are reserved
 //! ```
 //!
-//! In `C:`, `c:` and `|` lines `\r`, `\n`, `\0`, `\\` and `\x41` are bytes, and `\{5*ab}` is `ab` five
+//! In `C:`, `c:`, `|` and `+` lines `\r`, `\n`, `\0`, `\\` and `\x41` are bytes, and `\{5*ab}` is `ab` five
 //! times. Each session is played with its input whole and in chunks of 1, 2 and 7 bytes (only
 //! whole if it says `--- whole`); every byte of output is compared.
 
@@ -31,7 +33,9 @@ use mayfly::clock::Instant;
 use mayfly::mail::{BodyWriter, Ledger};
 use mayfly::metrics::CoreMetrics;
 use mayfly::settings::{Bytes, Span};
-use mayfly::smtp::{Action, Extensions, Limits, Question, Reply, Session, Verdict};
+use mayfly::smtp::{
+    Action, Extension, Extensions, Limits, Newlines, Question, Reply, Session, Verdict,
+};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -52,10 +56,27 @@ struct Batch {
     line_number: usize,
     cause: Cause,
     output: String,
-    /// Question and verdict; the end has no verdict.
-    exchanges: VecDeque<(String, String)>,
+    exchanges: VecDeque<Exchange>,
+}
+
+/// Something that the session wants of its driver.
+#[derive(Clone, Debug)]
+struct Exchange {
+    happens: String,
+    /// Its answer; the end has none.
+    verdict: String,
     /// What the message handed over must be.
     body: Vec<u8>,
+}
+
+impl Exchange {
+    fn new(happens: &str) -> Self {
+        Self {
+            happens: happens.to_owned(),
+            verdict: String::new(),
+            body: Vec::new(),
+        }
+    }
 }
 
 /// One session of a file.
@@ -104,18 +125,17 @@ fn scripts(text: &str) -> Vec<Script> {
             }
             ("c:", Cause::Input(bytes)) => bytes.extend(unescaped(rest)),
             ("S:", _) => write!(last.output, "{rest}\r\n").expect("strings take all"),
-            ("X:", _) => last
-                .exchanges
-                .push_back((format!("Close {rest}"), String::new())),
-            ("? ", _) => last
-                .exchanges
-                .push_back((line[2..].to_owned(), String::new())),
-            ("! ", _) => {
-                last.exchanges.back_mut().expect("? stands before !").1 = line[2..].to_owned()
+            ("X:", _) => {
+                let end = Exchange::new(&format!("Close {rest}"));
+                last.exchanges.push_back(end);
             }
-            ("|" | "| ", _) => last
-                .body
-                .extend([unescaped(rest), b"\r\n".to_vec()].concat()),
+            ("? ", _) => last.exchanges.push_back(Exchange::new(&line[2..])),
+            ("! ", _) => last.exchange().verdict = line[2..].to_owned(),
+            ("|" | "| ", _) => {
+                let body = &mut last.exchange().body;
+                body.extend([unescaped(rest), b"\r\n".to_vec()].concat());
+            }
+            ("+ ", _) => last.exchange().body.extend(unescaped(rest)),
             ("@ ", _) => {}
             _ => panic!("line {line_number}: what is {line:?}?"),
         }
@@ -129,7 +149,12 @@ fn batch(line_number: usize, cause: Cause) -> Batch {
         cause,
         output: String::new(),
         exchanges: VecDeque::new(),
-        body: Vec::new(),
+    }
+}
+
+impl Batch {
+    fn exchange(&mut self) -> &mut Exchange {
+        self.exchanges.back_mut().expect("? stands before")
     }
 }
 
@@ -176,15 +201,17 @@ struct Stage {
 impl Stage {
     fn new(options: &str) -> Self {
         let mut limits = Limits::default();
-        let (mut starttls, mut tls) = (false, false);
+        let (mut tls, mut offered) = (false, Extensions::ALL);
+        if !options.split_whitespace().any(|word| word == "starttls") {
+            offered = offered.without(Extension::StartTls);
+        }
         for option in options.split_whitespace() {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             let number = || value.parse::<u64>().expect("a number");
             let count = || value.parse::<u32>().expect("a number");
             match key {
-                "starttls" => starttls = true,
+                "starttls" | "whole" => {}
                 "tls" => tls = true,
-                "whole" => {}
                 "line_bytes_max" => limits.line_bytes_max = Bytes(number()),
                 "recipients_max" => limits.recipients_max = count(),
                 "message_bytes_max" => limits.message_bytes_max = Bytes(number()),
@@ -193,15 +220,15 @@ impl Stage {
                 "junk_commands_max" => limits.junk_commands_max = count(),
                 "hops_max" => limits.hops_max = count(),
                 "command_timeout" => limits.command_timeout = Span::secs(number()),
+                "newlines" if value == "normalize" => limits.newlines = Newlines::Normalize,
+                "without" => offered = offered.without(extension(value)),
                 "data_timeout" => limits.data_timeout = Span::secs(number()),
                 _ => panic!("unknown option {key}"),
             }
         }
         let mut profile = profile(Arc::new(limits));
         profile.tls = tls;
-        if starttls {
-            profile.extensions = Extensions::ALL;
-        }
+        profile.extensions = offered;
         let now = Instant::from_secs(1);
         Self {
             session: Session::new(profile, now),
@@ -215,7 +242,12 @@ impl Stage {
     }
 
     fn play(&mut self, mut batch: Batch, size: usize) {
-        assert!(!self.closed, "the session is over");
+        if self.closed {
+            let Cause::Directive(directive) = &batch.cause else {
+                panic!("the session is over");
+            };
+            return self.direct(directive);
+        }
         let mut input = Vec::new();
         match &batch.cause {
             Cause::Connected => {}
@@ -229,11 +261,11 @@ impl Stage {
             match self.session.next_action() {
                 Action::Send(bytes) => output.extend_from_slice(&bytes),
                 Action::Ask(question) => {
-                    let verdict = expect(&mut batch, &describe(&question));
-                    let verdict = self.verdict(question, &verdict, &batch.body);
+                    let expected = expect(&mut batch, &describe(&question));
+                    let verdict = self.verdict(question, &expected.verdict, &expected.body);
                     self.session.answer(verdict, self.now, &self.metrics);
                 }
-                Action::StartTls => match expect(&mut batch, "StartTls").as_str() {
+                Action::StartTls => match expect(&mut batch, "StartTls").verdict.as_str() {
                     "established" => self.session.tls_established(self.now),
                     "plaintext" => self.session.plaintext_behind_starttls(&self.metrics),
                     other => panic!("no such end of a handshake: {other}"),
@@ -309,9 +341,10 @@ impl Stage {
                 Verdict::Grow(refusal.map_or_else(|| Ok(reserve(bytes)), Err))
             }
             Question::Message(complete) => {
+                let content = content(&complete);
                 assert_eq!(
-                    String::from_utf8_lossy(&content(&complete)),
-                    String::from_utf8_lossy(body)
+                    content.escape_ascii().to_string(),
+                    body.escape_ascii().to_string()
                 );
                 Verdict::Message(refusal.map_or_else(|| Ok(receipt()), Err))
             }
@@ -319,14 +352,22 @@ impl Stage {
     }
 }
 
-/// Checks that `happens` is what the batch expects next; returns the verdict.
-fn expect(batch: &mut Batch, happens: &str) -> String {
-    let (expected, verdict) = batch
+fn extension(word: &str) -> Extension {
+    match word {
+        "BINARYMIME" => Extension::BinaryMime,
+        "CHUNKING" => Extension::Chunking,
+        _ => panic!("no such extension: {word}"),
+    }
+}
+
+/// Checks that `happens` is what the batch expects next.
+fn expect(batch: &mut Batch, happens: &str) -> Exchange {
+    let expected = batch
         .exchanges
         .pop_front()
         .unwrap_or_else(|| panic!("not expected: {happens}"));
-    assert_eq!(happens, expected);
-    verdict
+    assert_eq!(happens, expected.happens);
+    expected
 }
 
 /// Says where a transcript failed.

@@ -4,9 +4,13 @@
 
 mod harness;
 
-use harness::{converse, fuzz_command, fuzz_data, fuzz_line, fuzz_session, tight_limits};
+use harness::{
+    converse, fuzz_chunk, fuzz_command, fuzz_data, fuzz_line, fuzz_session, tight_limits,
+};
+use mayfly::smtp::{Limits, Newlines};
 use proptest::prelude::*;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What hostile and honest clients put together.
 const FRAGMENTS: &[&[u8]] = &[
@@ -15,6 +19,7 @@ const FRAGMENTS: &[&[u8]] = &[
     b"MAIL FROM:<a@b.test>\r\n",
     b"MAIL FROM:<a@b.test> SIZE=20\r\n",
     b"MAIL FROM:<> SIZE=301 BODY=8BITMIME\r\n",
+    b"MAIL FROM:<> BODY=BINARYMIME\r\n",
     b"RCPT TO:<u@mx.test>\r\n",
     b"RCPT TO:<\"v w\"@mx.test>\r\n",
     b"RCPT TO:<nobody@mx.test>\r\n",
@@ -22,6 +27,14 @@ const FRAGMENTS: &[&[u8]] = &[
     b"RCPT TO:<Postmaster>\r\n",
     b"DATA\r\n",
     b"DATA\r\n",
+    b"BDAT 0\r\n",
+    b"BDAT 1\r\n",
+    b"BDAT 4\r\n",
+    b"BDAT 70\r\n",
+    b"BDAT 0 LAST\r\n",
+    b"BDAT 2 LAST\r\n",
+    b"BDAT 30 LAST\r\n",
+    b"BDAT 400 LAST\r\n",
     b".\r\n",
     b"\r\n.\r\n",
     b"\r\n.\r\n",
@@ -44,22 +57,28 @@ const FRAGMENTS: &[&[u8]] = &[
 ];
 
 /// What opens a transaction, so that arbitrary input gets somewhere.
-const PROLOGUE: &[u8] = b"EHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@mx.test>\r\nDATA\r\n";
+const PROLOGUES: &[&[u8]] = &[
+    b"",
+    b"EHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@mx.test>\r\nDATA\r\n",
+    b"EHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@mx.test>\r\nBDAT 20\r\n",
+];
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn segmentation_cannot_be_seen(
-        prologue in any::<bool>(),
+        prologue in prop::sample::select(PROLOGUES),
+        newlines in prop::sample::select(&[Newlines::Strict, Newlines::Normalize][..]),
         fragments in prop::collection::vec(prop::sample::select(FRAGMENTS), 0..40),
         sizes in prop::collection::vec(1_usize..30, 1..8),
     ) {
-        let input = [if prologue { PROLOGUE } else { b"" }, &fragments.concat()].concat();
-        let whole = converse(&input, || input.len(), tight_limits());
-        let bytes = converse(&input, || 1, tight_limits());
+        let input = [prologue, &fragments.concat()].concat();
+        let limits = Arc::new(Limits { newlines, ..Limits::clone(&tight_limits()) });
+        let whole = converse(&input, || input.len(), Arc::clone(&limits));
+        let bytes = converse(&input, || 1, Arc::clone(&limits));
         let mut turns = sizes.iter().cycle();
-        let pieces = converse(&input, || *turns.next().expect("it never ends"), tight_limits());
+        let pieces = converse(&input, || *turns.next().expect("it never ends"), limits);
         prop_assert_eq!(&whole, &bytes);
         prop_assert_eq!(&whole, &pieces);
     }
@@ -74,6 +93,7 @@ proptest! {
 
 #[test]
 fn the_fuzz_corpus_is_survived() {
+    replay("chunk", fuzz_chunk);
     replay("command", fuzz_command);
     replay("data", fuzz_data);
     replay("line", fuzz_line);

@@ -6,8 +6,8 @@ mod harness;
 
 use harness::{converse, profile, tight_limits};
 use mayfly::clock::Instant;
-use mayfly::metrics::{Command, CoreMetrics, Offence, RecipientResult, ReplyCode};
-use mayfly::smtp::{Action, Limits, Reply, Session, Verdict};
+use mayfly::metrics::{Command, CoreMetrics, Offence, RecipientResult, Rejected, ReplyCode};
+use mayfly::smtp::{Action, Limits, Question, Reply, Session, Verdict};
 use std::sync::Arc;
 
 const NOW: Instant = Instant::from_secs(1);
@@ -94,16 +94,69 @@ fn what_happens_is_counted() {
 }
 
 #[test]
+fn each_transaction_in_chunks_is_counted_once() {
+    let count = |commands: &str| {
+        let metrics = CoreMetrics::default();
+        let mut session = session(Limits::default());
+        let envelope = "HELO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<u@d>\r\n";
+        let input = [envelope, commands].concat();
+        let mut input = input.as_bytes();
+        loop {
+            match session.next_action() {
+                Action::Send(_) => {}
+                Action::Ask(Question::Recipient { .. }) => {
+                    session.answer(Verdict::Recipient(Ok(())), NOW, &metrics);
+                }
+                Action::Ask(Question::Begin(_)) => {
+                    let refused = Verdict::Begin(Err(Reply::NoMemory));
+                    session.answer(refused, NOW, &metrics);
+                }
+                Action::Wait { .. } if !input.is_empty() => {
+                    session.receive(&mut input, NOW, &metrics);
+                }
+                Action::Wait { .. } | Action::Close(_) => break,
+                other => panic!("not expected: {other:?}"),
+            }
+        }
+        let rejected = |why| metrics.messages_rejected.of(why).value();
+        (
+            metrics.smtp_commands.of(Command::Bdat).value(),
+            rejected(Rejected::Memory)
+                + rejected(Rejected::EmptyChunk)
+                + rejected(Rejected::TooBig),
+            metrics.transactions_aborted.value(),
+        )
+    };
+    assert_eq!(count("BDAT 1\r\nxBDAT 1\r\nxBDAT 1 LAST\r\nx"), (3, 1, 0));
+    assert_eq!(count("BDAT 1\r\nxRSET\r\n"), (1, 1, 0));
+    assert_eq!(count("BDAT 0\r\nBDAT 0\r\nQUIT\r\n"), (2, 1, 0));
+    assert_eq!(count("BDAT 999999999\r\nxQUIT\r\n"), (1, 1, 0));
+    assert_eq!(count("RSET\r\nBDAT 1 LAST\r\nx"), (1, 0, 1));
+    assert_eq!(
+        count("RSET\r\nMAIL FROM:<>\r\nBDAT 1\r\nxQUIT\r\n"),
+        (1, 0, 2)
+    );
+    assert_eq!(count("BDAT x\r\n"), (1, 0, 1));
+}
+
+#[test]
 fn a_session_that_goes_gives_everything_back() {
     // `converse` checks the ledger after each of these cuts a message off.
-    let input =
-        b"EHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@mx.test>\r\nDATA\r\n0123456789\r\n.\r\n";
-    for cut in 0..=input.len() {
-        let record = converse(&input[..cut], || 3, tight_limits());
-        let is_whole = record
-            .events
-            .iter()
-            .any(|event| event.starts_with("Message"));
-        assert_eq!(is_whole, cut == input.len(), "cut at {cut}");
+    let envelope = b"EHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@mx.test>\r\n";
+    for message in [
+        &b"DATA\r\n0123456789\r\n.\r\n"[..],
+        b"BDAT 20\r\n01234567890123456789BDAT 3\r\n01\rBDAT 6 LAST\r\n\n2345\n",
+        b"BDAT 1\r\n0BDAT 0 LAST\r\n",
+    ] {
+        let input = [&envelope[..], message].concat();
+        for cut in 0..=input.len() {
+            let record = converse(&input[..cut], || 3, tight_limits());
+            let is_whole = record
+                .events
+                .iter()
+                .any(|event| event.starts_with("Message"));
+            let is_good = !message.ends_with(b"5\n");
+            assert_eq!(is_whole, is_good && cut == input.len(), "cut at {cut}");
+        }
     }
 }

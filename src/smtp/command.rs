@@ -11,9 +11,9 @@ use crate::mail::address::{AddressError, forward_path, offence, reverse_path};
 use crate::mail::{Recipient, ReversePath};
 use crate::metrics::Command as Verb;
 use nom::branch::alt;
-use nom::bytes::complete::{tag, tag_no_case, take_while, take_while1};
+use nom::bytes::complete::{tag, tag_no_case, take_while, take_while_m_n, take_while1};
 use nom::character::complete::{char, digit1, space0, space1};
-use nom::combinator::{all_consuming, eof, opt, peek, recognize, value, verify};
+use nom::combinator::{all_consuming, eof, not, opt, peek, recognize, value, verify};
 use nom::error::{ErrorKind, ParseError};
 use nom::sequence::{delimited, pair, preceded, terminated};
 use nom::{IResult, Parser};
@@ -25,6 +25,13 @@ pub const HELLO_BYTES_MAX: usize = 255;
 /// A command that is well formed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
+    /// `bdat-cmd = "BDAT" SP chunk-size [ SP end-marker ] CRLF` (RFC 3030 section 2).
+    Bdat {
+        /// How many bytes behind the line are no commands.
+        bytes: u64,
+        /// Whether the message ends with them.
+        is_last: bool,
+    },
     /// `data = "DATA" CRLF` (RFC 5321 section 4.1.1.4).
     Data,
     /// `ehlo = "EHLO" SP ( Domain / address-literal ) CRLF` (RFC 5321 section 4.1.1.1).
@@ -66,10 +73,12 @@ pub struct MailParameters {
     pub body: Option<BodyType>,
 }
 
-/// What kind of content `BODY=` announces (RFC 6152 section 3). It changes nothing here: eight
-/// bits come through in any case.
+/// What kind of content `BODY=` announces (RFC 6152 section 3, RFC 3030 section 3). Eight bits come
+/// through in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyType {
+    /// `BINARYMIME`
+    BinaryMime,
     /// `8BITMIME`
     EightBitMime,
     /// `7BIT`
@@ -81,6 +90,8 @@ pub enum BodyType {
 pub enum CommandError {
     /// An argument is missing, malformed or one too many.
     BadArguments,
+    /// The argument of `BDAT` is malformed: where the next command is cannot be known.
+    BadChunk,
     /// A parameter is malformed or given twice.
     BadParameter,
     /// The path of `RCPT` is wrong.
@@ -104,6 +115,7 @@ impl CommandError {
     pub const fn reply(self) -> Reply {
         match self {
             Self::BadArguments => Reply::BadArguments,
+            Self::BadChunk => Reply::BadChunk,
             Self::BadParameter => Reply::BadParameter,
             Self::BadRecipient(AddressError::NonAscii)
             | Self::BadSender(AddressError::NonAscii) => Reply::NonAsciiAddress,
@@ -145,6 +157,7 @@ pub fn parse(line: &[u8]) -> (Verb, Result<Command<'_>, CommandError>) {
         Verb::Rcpt => rcpt(arguments),
         Verb::Ehlo => hello(arguments).map(Command::Ehlo),
         Verb::Helo => hello(arguments).map(Command::Helo),
+        Verb::Bdat => bdat(arguments),
         Verb::Data => nothing(arguments, Command::Data),
         Verb::Quit => nothing(arguments, Command::Quit),
         Verb::Rset => nothing(arguments, Command::Rset),
@@ -158,9 +171,12 @@ pub fn parse(line: &[u8]) -> (Verb, Result<Command<'_>, CommandError>) {
     (verb, command)
 }
 
-/// The first word of a command that is carried out, in any case.
+/// The first word of a command that is carried out, in any case. BDAT ends where its letters do: no
+/// line that another server takes for one may pass as an unknown command.
 fn verb(line: &[u8]) -> IResult<&[u8], Verb, CommandError> {
-    terminated(
+    let letter = take_while_m_n(1, 1, |byte: u8| byte.is_ascii_alphanumeric());
+    let bdat = terminated(tag_no_case("BDAT"), not(letter));
+    let word = terminated(
         alt((
             value(Verb::Rcpt, tag_no_case("RCPT")),
             value(Verb::Mail, tag_no_case("MAIL")),
@@ -176,8 +192,8 @@ fn verb(line: &[u8]) -> IResult<&[u8], Verb, CommandError> {
             value(Verb::Help, tag_no_case("HELP")),
         )),
         end_of_word,
-    )
-    .parse(line)
+    );
+    alt((word, value(Verb::Bdat, bdat))).parse(line)
 }
 
 /// The first word of a command that a client may know and that is not carried out here: of RFC 821
@@ -188,7 +204,6 @@ fn not_implemented(line: &[u8]) -> IResult<&[u8], &[u8], CommandError> {
         alt((
             tag_no_case("ATRN"),
             tag_no_case("AUTH"),
-            tag_no_case("BDAT"),
             tag_no_case("BURL"),
             tag_no_case("ETRN"),
             tag_no_case("SAML"),
@@ -242,6 +257,25 @@ fn nothing<'a>(arguments: &[u8], command: Command<'a>) -> Result<Command<'a>, Co
 fn string<'a>(arguments: &[u8], command: Command<'a>) -> Result<Command<'a>, CommandError> {
     let text = verify(take_while(|_| true), |text: &[u8]| !text.is_empty());
     finish(preceded(space1, text).parse(arguments)).map(|_| command)
+}
+
+/// `SP chunk-size [ SP end-marker ]`, `chunk-size = 1*DIGIT`, `end-marker = "LAST"` (RFC 3030 section 2).
+/// Only spaces at the end are let in beyond that. What some server may hold for a negative number
+/// is no count.
+fn bdat(arguments: &[u8]) -> Result<Command<'_>, CommandError> {
+    let marker = opt(pair(char(' '), tag_no_case("LAST")));
+    let spaces = take_while(|byte| byte == b' ');
+    let rule: IResult<_, _, CommandError> =
+        all_consuming((preceded(char(' '), digit1), terminated(marker, spaces))).parse(arguments);
+    let (_, (digits, marker)) = rule.map_err(|_| CommandError::BadChunk)?;
+    let bytes = number(digits);
+    if i64::try_from(bytes).is_err() {
+        return Err(CommandError::BadChunk);
+    }
+    Ok(Command::Bdat {
+        bytes,
+        is_last: marker.is_some(),
+    })
 }
 
 /// `SP ( Domain / address-literal )`, or whatever visible ASCII a client takes for its name:
@@ -351,20 +385,23 @@ fn size(value: Option<&[u8]>) -> Result<u64, CommandError> {
     let rule: IResult<_, _, CommandError> =
         all_consuming(digit1).parse(value.ok_or(CommandError::BadParameter)?);
     let (_, digits) = rule.map_err(|_| CommandError::BadParameter)?;
-    Ok(digits.iter().fold(0, |sum: u64, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(u64::from(digit - b'0'))
-    }))
+    Ok(number(digits))
 }
 
-/// `body-value = "7BIT" / "8BITMIME"` (RFC 6152 section 3). `BINARYMIME` (RFC 3030) is not offered.
+/// The number that decimal digits write; the largest if it is beyond that.
+fn number(digits: &[u8]) -> u64 {
+    digits.iter().fold(0, |sum: u64, digit| {
+        sum.saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    })
+}
+
+/// `body-value = "7BIT" / "8BITMIME" / "BINARYMIME"` (RFC 6152 section 3, RFC 3030 section 3).
 fn body_type(value: Option<&[u8]>) -> Result<BodyType, CommandError> {
     match value {
         Some(word) if word.eq_ignore_ascii_case(b"8BITMIME") => Ok(BodyType::EightBitMime),
         Some(word) if word.eq_ignore_ascii_case(b"7BIT") => Ok(BodyType::SevenBit),
-        Some(word) if word.eq_ignore_ascii_case(b"BINARYMIME") => {
-            Err(CommandError::UnsupportedParameter)
-        }
+        Some(word) if word.eq_ignore_ascii_case(b"BINARYMIME") => Ok(BodyType::BinaryMime),
         _ => Err(CommandError::BadParameter),
     }
 }
@@ -389,7 +426,12 @@ mod tests {
 
     #[test]
     fn verbs_are_read_in_any_case_and_with_spaces_behind() {
+        let chunk = |bytes, is_last| Command::Bdat { bytes, is_last };
         for (line, expected) in [
+            ("BDAT 0", chunk(0, false)),
+            ("bdat 007 ", chunk(7, false)),
+            ("BDAT 5 last  ", chunk(5, true)),
+            ("BDAT 9223372036854775807", chunk(i64::MAX as u64, false)),
             ("DATA", Command::Data),
             ("data  ", Command::Data),
             ("rSeT", Command::Rset),
@@ -425,7 +467,27 @@ mod tests {
             ("TURN", NotImplemented),
             ("AUTH PLAIN AAAA", NotImplemented),
             ("XCLIENT ADDR=1.2.3.4", NotImplemented),
-            ("BDAT 5 LAST", NotImplemented),
+            ("BDAT", BadChunk),
+            ("BDAT ", BadChunk),
+            ("BDAT  5", BadChunk),
+            ("BDAT\t5", BadChunk),
+            ("BDAT:5", BadChunk),
+            ("BDAT -1", BadChunk),
+            ("BDAT +5", BadChunk),
+            ("BDAT 0x10", BadChunk),
+            ("BDAT 1e3", BadChunk),
+            ("BDAT 5,5", BadChunk),
+            ("BDAT 5\t", BadChunk),
+            ("BDAT \u{665}", BadChunk),
+            ("BDAT \x7f", BadChunk),
+            ("BDAT LAST", BadChunk),
+            ("BDAT 5LAST", BadChunk),
+            ("BDAT 5  LAST", BadChunk),
+            ("BDAT 5 LASTX", BadChunk),
+            ("BDAT 5 LAST LAST", BadChunk),
+            ("BDAT 9223372036854775808", BadChunk),
+            ("BDAT 18446744073709551616", BadChunk),
+            ("BDATX 5", Unknown),
             ("EHLO", BadArguments),
             ("EHLO  ", BadArguments),
             ("EHLO a b", BadArguments),
@@ -480,7 +542,7 @@ mod tests {
             (" SIZE=5\t", Err(BadParameter)),
             (" BODY", Err(BadParameter)),
             (" BODY=9BIT", Err(BadParameter)),
-            (" BODY=BINARYMIME", Err(UnsupportedParameter)),
+            (" BODY=BinaryMIME", of(None, Some(BodyType::BinaryMime))),
             (" SMTPUTF8", Err(UnsupportedParameter)),
             (" AUTH=<>", Err(UnsupportedParameter)),
             (" RET=HDRS", Err(UnsupportedParameter)),

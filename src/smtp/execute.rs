@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::command::{Command, CommandError, MailParameters, parse};
+use super::command::{BodyType, Command, CommandError, MailParameters, parse};
 use super::reply::Reply;
 use super::session::{Hello, Session, Stage, Turn};
 use super::transaction::Transaction;
@@ -17,7 +17,7 @@ impl<L> Session<L> {
         turn.metrics.smtp_commands.of(verb).increment();
         let command = match command {
             Ok(command) => command,
-            Err(why @ CommandError::NotSmtp) => {
+            Err(why @ (CommandError::NotSmtp | CommandError::BadChunk)) => {
                 turn.metrics.smtp_offences.of(Offence::Syntax).increment();
                 return self.end(&why.reply(), CloseReason::Misbehaved, turn);
             }
@@ -29,6 +29,7 @@ impl<L> Session<L> {
                 reverse_path,
                 parameters,
             } => self.mail(reverse_path, parameters, turn),
+            Command::Bdat { bytes, is_last } => self.bdat(bytes, is_last, turn),
             Command::Data => self.data(turn),
             Command::Ehlo(name) => self.greet(name, true, turn),
             Command::Helo(name) => self.greet(name, false, turn),
@@ -68,7 +69,13 @@ impl<L> Session<L> {
         if declared_bytes > self.profile.limits.message_bytes_max.0 {
             return self.answer_junk(&Reply::TooBig, turn);
         }
-        let transaction = Transaction::new(reverse_path, declared_bytes, turn.now);
+        let mut transaction = Transaction::new(reverse_path, declared_bytes, turn.now);
+        if parameters.body == Some(BodyType::BinaryMime) {
+            if !self.offers_binary() {
+                return self.refuse(&Reply::UnsupportedParameter, Offence::Syntax, turn);
+            }
+            transaction.announce_binary();
+        }
         self.stage = Stage::Envelope(Box::new(transaction));
         self.say(&Reply::SenderOk, turn);
     }
@@ -91,9 +98,14 @@ impl<L> Session<L> {
     }
 
     /// DATA. That every recipient was refused is not an offence: a client that pipelines finds out
-    /// together with the answer (RFC 2920 section 3.1).
+    /// together with the answer (RFC 2920 section 3.1). Binary content has no lines, so no end that
+    /// DATA could find (RFC 3030 section 3).
     fn data(&mut self, turn: Turn<'_>) {
         match self.take_stage() {
+            Stage::Envelope(transaction) if transaction.is_binary() => {
+                self.stage = Stage::Envelope(transaction);
+                self.refuse(&Reply::BadSequence, Offence::Sequence, turn);
+            }
             Stage::Envelope(transaction) if transaction.recipients() == 0 => {
                 self.stage = Stage::Envelope(transaction);
                 self.answer_junk(&Reply::NoRecipients, turn);
@@ -112,7 +124,7 @@ impl<L> Session<L> {
             self.refuse(&Reply::BadSequence, Offence::Sequence, turn);
         } else if !self.profile.extensions.offers(Extension::StartTls) {
             self.refuse(&Reply::NotImplemented, Offence::Syntax, turn);
-        } else if self.hello.is_none() {
+        } else if self.hello.is_none() || matches!(self.stage, Stage::BetweenChunks(_)) {
             self.refuse(&Reply::BadSequence, Offence::Sequence, turn);
         } else if more_input {
             self.refuse_starttls(turn);
@@ -131,6 +143,12 @@ impl<L> Session<L> {
             .increment();
         let reply = Reply::PipelinedBehindStartTls;
         self.end(&reply, CloseReason::Misbehaved, turn);
+    }
+
+    /// Binary content comes in chunks or not at all.
+    const fn offers_binary(&self) -> bool {
+        let extensions = self.profile.extensions;
+        extensions.offers(Extension::BinaryMime) && extensions.offers(Extension::Chunking)
     }
 
     const fn offers_starttls(&self) -> bool {

@@ -3,6 +3,7 @@
 //! ```text
 //! bytes -> line reader -> command (nom, one whole line) -> state x command -> replies, questions
 //!       -> data reader  -> body
+//!       -> chunk reader -> body
 //! ```
 //!
 //! A [`Session`] never waits, never looks at a clock and never decides what only others can know:
@@ -12,6 +13,8 @@
 
 #![forbid(unsafe_code)]
 
+mod bdat;
+pub mod chunk;
 pub mod command;
 pub mod data;
 mod execute;
@@ -28,7 +31,7 @@ pub use session::Session;
 use crate::clock::{Instant, Stamp};
 use crate::mail::trace::With;
 use crate::mail::{Body, BodyWriter, Recipient, Reservation, ReversePath};
-use crate::settings::{Bytes, Span, settings};
+use crate::settings::{Bytes, Span, choices, settings};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
@@ -62,6 +65,20 @@ settings! {
         pub data_timeout: Span = Span::secs(300),
         /// The least average rate at which the data of a message must come, beyond `data_timeout`.
         pub data_bytes_per_second_min: Bytes = Bytes(500),
+        /// What becomes of a CR or an LF that is not part of a CRLF, in commands and in messages (RFC 5321 section 2.3.8).
+        /// Content that was announced as binary (BODY=BINARYMIME) is never touched.
+        pub newlines: Newlines = Newlines::Strict,
+    }
+}
+
+choices! {
+    /// What becomes of a CR or an LF that is not part of a CRLF.
+    pub enum Newlines {
+        /// The command or the message is refused.
+        Strict = "strict",
+        /// In commands an LF alone ends the line, and a CR alone is refused; in messages each becomes a space, which no program takes for
+        /// the end of a line. The data of a message ends with CRLF, dot, CRLF and nothing else.
+        Normalize = "normalize",
     }
 }
 
@@ -103,7 +120,7 @@ pub enum Question<L> {
     },
     /// May the client speak for another one? (XCLIENT)
     Impersonate(Impersonation),
-    /// DATA was asked for: reserve memory and open a body that begins with the trace headers.
+    /// DATA, or the first BDAT, was asked for: reserve memory and open a body that begins with the trace headers.
     Begin(Beginning),
     /// The body outgrows its reservation: reserve this much more.
     Grow {

@@ -99,7 +99,7 @@ const fn put(line: &mut [u8], at: usize, text: &str) {
 
 replies! {
     /// The answer to HELP (RFC 5321 section 4.1.1.8).
-    Help = R214 "2.0.0" "Commands: DATA EHLO HELO HELP MAIL NOOP QUIT RCPT RSET STARTTLS VRFY",
+    Help = R214 "2.0.0" "Commands: BDAT DATA EHLO HELO HELP MAIL NOOP QUIT RCPT RSET STARTTLS VRFY",
     /// The first line of a session (RFC 5321 section 4.3.1).
     Greeting = R220 "" "{host} ESMTP mayfly",
     /// The handshake may begin (RFC 3207 section 4).
@@ -112,7 +112,8 @@ replies! {
     Capabilities = R250 "" "{host}\nPIPELINING\nSIZE {size}\n8BITMIME\nENHANCEDSTATUSCODES",
     /// The answer to EHLO when STARTTLS is offered (RFC 3207 section 4).
     CapabilitiesWithStartTls = R250 "" "{host}\nPIPELINING\nSIZE {size}\n8BITMIME\nENHANCEDSTATUSCODES\nSTARTTLS",
-    /// The answer to NOOP and RSET (RFC 5321 sections 4.1.1.5 and 4.1.1.9).
+    /// The answer to NOOP and RSET (RFC 5321 sections 4.1.1.5 and 4.1.1.9), and to a chunk that is not the last
+    /// (RFC 3030 section 2).
     Ok = R250 "2.0.0" "Ok",
     /// The answer to MAIL (RFC 5321 section 4.1.1.2, RFC 3463 section 3.2).
     SenderOk = R250 "2.1.0" "Ok",
@@ -169,6 +170,8 @@ replies! {
     NotImplemented = R502 "5.5.1" "Command not implemented",
     /// The command is not for now (RFC 5321 section 4.1.4).
     BadSequence = R503 "5.5.1" "Bad sequence of commands",
+    /// A BDAT whose count is malformed: what is content and what is not cannot be known (RFC 3030 section 2).
+    BadChunk = R521 "5.5.4" "Malformed BDAT, closing connection",
     /// The client does not speak SMTP (RFC 7504 section 3).
     NotSmtp = R521 "5.5.1" "This is a mail server",
     /// A CR or LF that is not part of a CRLF in a message (RFC 5321 sections 2.3.8 and 4.1.1.4).
@@ -179,6 +182,8 @@ replies! {
     NulInMessage = R550 "5.5.2" "Message has a NUL",
     /// Mail for elsewhere is not taken (RFC 3463 section 3.8).
     RelayDenied = R550 "5.7.1" "Relay access denied",
+    /// A chunk without content that is not the last: nobody who sends mail has a reason for it (RFC 3463 section 3.8).
+    EmptyChunk = R551 "5.7.1" "Empty chunk",
     /// The message is, or was said to be, larger than the limit (RFC 1870 section 6).
     TooBig = R552 "5.3.4" "Message too big",
     /// The address has characters beyond ASCII, and SMTPUTF8 is not offered (RFC 6531 section 3.5).

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::chunk::Chunk;
 use super::line::{Line, LineOffence, LineReader};
 use super::reply::{Reply, Speaker};
 use super::transaction::{Progress, Transaction, rejected_for};
@@ -73,12 +74,18 @@ pub(super) enum Stage<L> {
     AskRecipient(Box<Transaction<L>>, Recipient),
     /// The verdict on a recipient is out; who it is, if that will be needed.
     AwaitRecipient(Box<Transaction<L>>, Option<Recipient>),
-    /// DATA was said.
+    /// DATA, or the first BDAT, was said.
     AskBegin(Box<Transaction<L>>),
     /// The body is being opened.
     AwaitBegin(Box<Transaction<L>>),
     /// Behind 354: data is read.
     Data(Box<Transaction<L>>),
+    /// Inside a chunk.
+    InChunk(Box<Transaction<L>>),
+    /// Behind a chunk that was not the last of its message: commands are read.
+    BetweenChunks(Box<Transaction<L>>),
+    /// Inside a chunk that belongs to no transaction.
+    InUnwantedChunk(Chunk),
     /// The data outgrows what is reserved.
     AskGrow(Box<Transaction<L>>),
     /// More memory is being reserved.
@@ -105,11 +112,12 @@ impl<L> Session<L> {
     /// connections are counted.)
     #[must_use]
     pub fn new(profile: Profile, now: Instant) -> Self {
+        let newlines = profile.limits.newlines;
         let mut session = Self {
             profile,
             stage: Stage::Idle,
             hello: None,
-            lines: LineReader::default(),
+            lines: LineReader::with(newlines),
             output: NO_OUTPUT,
             replied_at: now,
             errors: 0,
@@ -127,8 +135,11 @@ impl<L> Session<L> {
         let turn = Turn { now, metrics };
         while !input.is_empty() && self.output.len() < OUTPUT_BYTES_MAX {
             match self.stage {
-                Stage::Idle | Stage::Envelope(_) => self.receive_line(input, turn),
+                Stage::Idle | Stage::Envelope(_) | Stage::BetweenChunks(_) => {
+                    self.receive_line(input, turn);
+                }
                 Stage::Data(_) => self.receive_data(input, turn),
+                Stage::InChunk(_) | Stage::InUnwantedChunk(_) => self.receive_chunk(input, turn),
                 Stage::Ending(_) => *input = &[],
                 Stage::AskRecipient(..)
                 | Stage::AwaitRecipient(..)
@@ -167,7 +178,7 @@ impl<L> Session<L> {
             }
             (Stage::AwaitGrow(mut transaction), Verdict::Grow(verdict)) => {
                 transaction.grow(verdict);
-                self.stage = Stage::Data(transaction);
+                self.read_on(transaction, turn);
             }
             (Stage::AwaitMessage, Verdict::Message(verdict)) => {
                 self.message_answered(verdict, turn);
@@ -188,7 +199,7 @@ impl<L> Session<L> {
         debug_assert!(matches!(self.stage, Stage::StartTls));
         self.profile.tls = true;
         self.hello = None;
-        self.lines = LineReader::default();
+        self.lines = LineReader::with(self.profile.limits.newlines);
         self.replied_at = now;
         self.stage = Stage::Idle;
         if self.stopping {
@@ -224,7 +235,10 @@ impl<L> Session<L> {
     /// Whether a transaction is under way: MAIL was accepted, and its end is not yet decided.
     #[must_use]
     pub const fn in_transaction(&self) -> bool {
-        !matches!(self.stage, Stage::Idle | Stage::StartTls | Stage::Ending(_))
+        !matches!(
+            self.stage,
+            Stage::Idle | Stage::InUnwantedChunk(_) | Stage::StartTls | Stage::Ending(_)
+        )
     }
 
     /// What to do next. Replies that wait are sent first, unless the driver has input left and
@@ -279,7 +293,12 @@ impl<L> Session<L> {
 
     fn must_flush(&self) -> bool {
         let more_replies_will_come = match self.stage {
-            Stage::Idle | Stage::Envelope(_) | Stage::Data(_) => self.input_left,
+            Stage::Idle
+            | Stage::Envelope(_)
+            | Stage::Data(_)
+            | Stage::InChunk(_)
+            | Stage::BetweenChunks(_)
+            | Stage::InUnwantedChunk(_) => self.input_left,
             Stage::StartTls | Stage::Ending(_) => false,
             _ => true,
         };
@@ -289,7 +308,10 @@ impl<L> Session<L> {
 
     fn deadline(&self, stage: &Stage<L>) -> Instant {
         match stage {
-            Stage::Data(transaction) => transaction.deadline(&self.profile.limits),
+            Stage::Data(transaction) | Stage::InChunk(transaction) => {
+                transaction.deadline(&self.profile.limits)
+            }
+            Stage::InUnwantedChunk(chunk) => chunk.deadline(&self.profile.limits),
             _ => self.replied_at.plus(self.profile.limits.command_timeout.0),
         }
     }
@@ -312,6 +334,11 @@ impl<L> Session<L> {
             LineOffence::Binary => {
                 turn.metrics.smtp_offences.of(Offence::Syntax).increment();
                 return self.end(&Reply::NotSmtp, CloseReason::Misbehaved, turn);
+            }
+            LineOffence::Chunk => {
+                turn.metrics.smtp_commands.of(Verb::Bdat).increment();
+                turn.metrics.smtp_offences.of(Offence::Syntax).increment();
+                return self.end(&Reply::BadChunk, CloseReason::Misbehaved, turn);
             }
             LineOffence::Endless => {
                 return self.end(&Reply::Endless, CloseReason::Misbehaved, turn);
@@ -410,14 +437,29 @@ impl<L> Session<L> {
     ) {
         match verdict {
             Ok(body) => {
-                transaction.open(body, turn.now);
-                self.stage = Stage::Data(transaction);
-                self.say(&Reply::StartData, turn);
+                transaction.open(body, &self.profile.limits, turn.now);
+                if transaction.chunk().is_none() {
+                    self.say(&Reply::StartData, turn);
+                }
+                self.read_on(transaction, turn);
+            }
+            Err(reply) if transaction.chunk().is_some() => {
+                self.begin_refused(transaction, (reply, rejected_for(&reply)), turn);
             }
             Err(reply) => {
                 drop(transaction);
                 self.message_refused(&reply, turn);
             }
+        }
+    }
+
+    /// Goes on to read the message.
+    fn read_on(&mut self, transaction: Box<Transaction<L>>, turn: Turn<'_>) {
+        if transaction.chunk().is_none() {
+            self.stage = Stage::Data(transaction);
+        } else {
+            self.stage = Stage::InChunk(transaction);
+            self.receive_chunk(&mut &[][..], turn);
         }
     }
 
@@ -521,15 +563,24 @@ impl<L> Session<L> {
         self.stage = Stage::Ending(reason);
     }
 
-    /// Ends the transaction, if there is one, before its message is complete.
+    /// Ends the transaction, if there is one, before its message is complete. One whose chunks were
+    /// refused has been counted.
     pub(super) fn abort(&mut self, turn: Turn<'_>) {
         if self.in_transaction() {
-            turn.metrics.transactions_aborted.increment();
+            let was_refused = match &self.stage {
+                Stage::InChunk(transaction) | Stage::BetweenChunks(transaction) => {
+                    transaction.refused().is_some()
+                }
+                _ => false,
+            };
+            if !was_refused {
+                turn.metrics.transactions_aborted.increment();
+            }
             self.stage = Stage::Idle;
         }
     }
 
-    fn stop_if_idle(&mut self, turn: Turn<'_>) {
+    pub(super) fn stop_if_idle(&mut self, turn: Turn<'_>) {
         if self.stopping && matches!(self.stage, Stage::Idle) {
             self.end(&Reply::ShuttingDown, CloseReason::Shutdown, turn);
         }

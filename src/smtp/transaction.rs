@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::chunk::{Chunk, ChunkReader, data_deadline};
 use super::data::{DataOffence, DataReader, HopCounter, Piece};
 use super::reply::Reply;
 use super::{Beginning, Complete, Leases, Limits, Protocol};
@@ -12,7 +13,6 @@ use crate::clock::Instant;
 use crate::mail::{BodyWriter, Recipient, Reservation, ReversePath};
 use crate::metrics::Rejected;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// One mail transaction.
 pub(super) struct Transaction<L> {
@@ -26,6 +26,10 @@ pub(super) struct Transaction<L> {
     only_recipient: Option<Recipient>,
     /// Recipients refused with a 4yz reply.
     deferred: u32,
+    /// Whether the content was announced as binary (RFC 3030 section 3).
+    is_binary: bool,
+    /// What a chunk was refused with: so are all that follow it.
+    refused: Option<Reply>,
     incoming: Incoming,
 }
 
@@ -39,8 +43,19 @@ impl<L> Transaction<L> {
             leases: Leases::default(),
             only_recipient: None,
             deferred: 0,
+            is_binary: false,
+            refused: None,
             incoming: Incoming::new(),
         }
+    }
+
+    /// The content may be anything.
+    pub(super) const fn announce_binary(&mut self) {
+        self.is_binary = true;
+    }
+
+    pub(super) const fn is_binary(&self) -> bool {
+        self.is_binary
     }
 
     pub(super) const fn declared_bytes(&self) -> u64 {
@@ -86,9 +101,56 @@ impl<L> Transaction<L> {
     }
 
     /// The data may come.
-    pub(super) fn open(&mut self, body: BodyWriter, now: Instant) {
+    pub(super) fn open(&mut self, body: BodyWriter, limits: &Limits, now: Instant) {
+        if self.chunk().is_none() {
+            self.incoming.reader = Reader::Dots(DataReader::with(limits.newlines));
+        }
         self.incoming.fate = Fate::Kept(body);
         self.incoming.started_at = now;
+    }
+
+    /// A chunk is announced. From the first one on the message comes in chunks only.
+    pub(super) fn begin_chunk(&mut self, chunk: Chunk, limits: &Limits) {
+        match &mut self.incoming.reader {
+            Reader::Counts(reader) => reader.begin(chunk),
+            reader @ Reader::Dots(_) => {
+                *reader = Reader::Counts(match self.is_binary {
+                    true => ChunkReader::of_binary(chunk),
+                    false => ChunkReader::of_lines(limits.newlines, chunk),
+                });
+            }
+        }
+    }
+
+    /// The chunk that is read, or was read last, if the message comes in chunks.
+    pub(super) const fn chunk(&self) -> Option<&Chunk> {
+        match &self.incoming.reader {
+            Reader::Counts(reader) => Some(reader.chunk()),
+            Reader::Dots(_) => None,
+        }
+    }
+
+    /// Whether the message is larger than the largest with the chunk that was just announced.
+    pub(super) fn is_too_big(&self, limits: &Limits) -> bool {
+        let announced = self.chunk().map_or(0, Chunk::bytes);
+        self.incoming.received_bytes.saturating_add(announced) > limits.message_bytes_max.0
+    }
+
+    /// There will be no message: what still comes of it is thrown away.
+    pub(super) fn refuse_chunks(&mut self, reply: Reply) {
+        self.refused = Some(reply);
+        self.incoming.fate = Fate::Doomed;
+        self.drop_leases_of_the_doomed();
+    }
+
+    /// What its chunks are refused with, if they are.
+    pub(super) const fn refused(&self) -> Option<Reply> {
+        self.refused
+    }
+
+    /// Whether it is decided that there will be no message.
+    pub(super) const fn is_doomed(&self) -> bool {
+        matches!(self.incoming.fate, Fate::Doomed)
     }
 
     /// Reads on.
@@ -100,7 +162,8 @@ impl<L> Transaction<L> {
 
     /// How much more to reserve: a step, or what is left up to the largest message.
     pub(super) fn growth(&self, limits: &Limits) -> u64 {
-        let left = limits.message_bytes_max.0 - self.incoming.content_bytes;
+        let size_max = limits.message_bytes_max.0;
+        let left = size_max.saturating_sub(self.incoming.content_bytes);
         limits.reserve_step_bytes.0.max(1).min(left)
     }
 
@@ -111,7 +174,7 @@ impl<L> Transaction<L> {
     }
 
     fn drop_leases_of_the_doomed(&mut self) {
-        if matches!(self.incoming.fate, Fate::Doomed) {
+        if self.is_doomed() {
             self.leases = Leases::default();
         }
     }
@@ -119,6 +182,14 @@ impl<L> Transaction<L> {
     /// When the data is too slow.
     pub(super) fn deadline(&self, limits: &Limits) -> Instant {
         self.incoming.deadline(limits)
+    }
+
+    /// Why there will be no message, if that need not wait for its end.
+    pub(super) fn early_refusal(&self, limits: &Limits) -> Option<(Reply, Rejected)> {
+        let incoming = &self.incoming;
+        let is_decided =
+            incoming.no_memory.is_some() || incoming.content_bytes > limits.message_bytes_max.0;
+        is_decided.then(|| incoming.refusal(limits)).flatten()
     }
 
     /// Why there will be no message, if so, once its end has been seen.
@@ -143,7 +214,7 @@ impl<L> Transaction<L> {
 
 /// The data of a message that is coming in.
 struct Incoming {
-    reader: DataReader,
+    reader: Reader,
     hops: HopCounter,
     fate: Fate,
     /// Why memory could not be had, if so.
@@ -153,6 +224,30 @@ struct Incoming {
     /// Bytes read so far, as they came.
     received_bytes: u64,
     started_at: Instant,
+}
+
+/// What tells content from the rest.
+enum Reader {
+    /// Behind DATA.
+    Dots(DataReader),
+    /// Behind BDAT.
+    Counts(ChunkReader),
+}
+
+impl Reader {
+    fn read<'a>(&mut self, input: &mut &'a [u8], room: usize) -> Piece<'a> {
+        match self {
+            Self::Dots(reader) => reader.read(input, room),
+            Self::Counts(reader) => reader.read(input, room),
+        }
+    }
+
+    const fn offence(&self) -> Option<DataOffence> {
+        match self {
+            Self::Dots(reader) => reader.offence(),
+            Self::Counts(reader) => reader.offence(),
+        }
+    }
 }
 
 /// What becomes of what comes in.
@@ -168,7 +263,7 @@ enum Fate {
 /// Where reading came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// The data is complete.
+    /// The data, or the chunk, is complete.
     Ended,
     /// Too much came after the message was doomed.
     Endless,
@@ -181,7 +276,7 @@ pub(super) enum Progress {
 impl Incoming {
     const fn new() -> Self {
         Self {
-            reader: DataReader::new(),
+            reader: Reader::Dots(DataReader::new()),
             hops: HopCounter::new(),
             fate: Fate::Unopened,
             no_memory: None,
@@ -194,7 +289,7 @@ impl Incoming {
     /// Reads on. A doomed message is read to its true end, up to a bound.
     fn receive(&mut self, input: &mut &[u8], limits: &Limits) -> Progress {
         let size_max = limits.message_bytes_max.0;
-        while !input.is_empty() {
+        loop {
             let before = input.len();
             let piece = match &self.fate {
                 Fate::Kept(body) => {
@@ -204,7 +299,7 @@ impl Incoming {
                 }
                 Fate::Unopened | Fate::Doomed => {
                     let left = received_bytes_max(limits).saturating_sub(self.received_bytes);
-                    if left == 0 {
+                    if left == 0 && before > 0 {
                         return Progress::Endless;
                     }
                     let window = usize::try_from(left).unwrap_or(usize::MAX).min(before);
@@ -226,10 +321,10 @@ impl Incoming {
                 Piece::Full if matches!(self.fate, Fate::Doomed) => {}
                 Piece::Full if self.content_bytes >= size_max => self.fate = Fate::Doomed,
                 Piece::Full => return Progress::Full,
+                Piece::Starved if input.is_empty() => return Progress::Starved,
                 Piece::Content(_) | Piece::Starved => {}
             }
         }
-        Progress::Starved
     }
 
     fn take(&mut self, content: &[u8]) {
@@ -257,14 +352,11 @@ impl Incoming {
         }
     }
 
-    /// When it is too slow: `data_timeout` after its start, and later by the time that the bytes
-    /// received so far are allowed.
     fn deadline(&self, limits: &Limits) -> Instant {
-        let bytes_per_second = limits.data_bytes_per_second_min.0.max(1);
-        let earned = self.received_bytes.saturating_mul(1000) / bytes_per_second;
-        self.started_at
-            .plus(limits.data_timeout.0)
-            .plus(Duration::from_millis(earned))
+        match &self.reader {
+            Reader::Dots(_) => data_deadline(self.started_at, self.received_bytes, limits),
+            Reader::Counts(reader) => reader.chunk().deadline(limits),
+        }
     }
 
     /// Why there is no message, if so. Which of several reasons is named does not depend on the
@@ -304,7 +396,7 @@ pub(super) const fn rejected_for(reply: &Reply) -> Rejected {
 /// How much of one message is read at all: half as much again as the largest may have, and a
 /// little, so that even the smallest limit lets a message be read to its end. Dots that
 /// transparency adds are at most a third.
-const fn received_bytes_max(limits: &Limits) -> u64 {
+pub(super) const fn received_bytes_max(limits: &Limits) -> u64 {
     let size_max = limits.message_bytes_max.0;
     size_max.saturating_add(size_max / 2).saturating_add(1024)
 }

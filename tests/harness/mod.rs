@@ -13,12 +13,15 @@ use mayfly::clock::{Instant, Stamps, WallClock};
 use mayfly::mail::message::QueueId;
 use mayfly::mail::{Address, BodyWriter, Ledger, Recipient, ReversePath};
 use mayfly::settings::Bytes;
+use mayfly::smtp::chunk::{Chunk, ChunkReader};
 use mayfly::smtp::command::{Command, parse};
 use mayfly::smtp::data::{DataReader, HopCounter, Piece};
 use mayfly::smtp::line::{Line, LineReader};
 use mayfly::smtp::reply::Speaker;
 use mayfly::smtp::session::Profile;
-use mayfly::smtp::{Complete, Extension, Extensions, Limits, Question, Receipt, Reply, Verdict};
+use mayfly::smtp::{
+    Complete, Extension, Extensions, Limits, Newlines, Question, Receipt, Reply, Verdict,
+};
 use std::sync::Arc;
 
 /// The memory that all messages of a conversation have.
@@ -323,6 +326,55 @@ pub(crate) fn fuzz_data(data: &[u8]) {
     );
 }
 
+/// Fuzz body: content, offences and what follows the chunks depend neither on the segmentation nor
+/// on the chunks. The first byte says what the content is, the second how large chunks are.
+pub(crate) fn fuzz_chunk(data: &[u8]) {
+    let (setup, data) = data.split_at(data.len().min(2));
+    let [kind, bytes] = [0, 1].map(|place| setup.get(place).copied().unwrap_or_default());
+    let (mut next_size, input) = split(data);
+    let content_bytes = input.len() - usize::from(kind / 3).min(input.len());
+    let read = |next_size: &mut dyn FnMut() -> usize, room: usize, bytes: usize| {
+        let chunk = |begun: usize| {
+            let bytes = bytes.min(content_bytes - begun);
+            let is_last = begun + bytes == content_bytes;
+            Chunk::new(bytes as u64, is_last, Instant::ZERO)
+        };
+        let mut reader = match kind % 3 {
+            0 => ChunkReader::of_lines(Newlines::Strict, chunk(0)),
+            1 => ChunkReader::of_lines(Newlines::Normalize, chunk(0)),
+            _ => ChunkReader::of_binary(chunk(0)),
+        };
+        let mut content = Vec::new();
+        let (mut piece, mut left): (&[u8], _) = (&[], input);
+        let mut begun = reader.chunk().bytes() as usize;
+        loop {
+            match reader.read(&mut piece, room) {
+                Piece::Content(part) => content.extend_from_slice(part),
+                Piece::Full => unreachable!("there is room"),
+                Piece::Starved => {
+                    assert!(
+                        piece.is_empty() && !left.is_empty(),
+                        "no chunk is left alone"
+                    );
+                    (piece, left) = left.split_at(next_size().min(left.len()));
+                }
+                Piece::End if reader.chunk().is_last() => break,
+                Piece::End => {
+                    reader.begin(chunk(begun));
+                    begun += reader.chunk().bytes() as usize;
+                }
+            }
+        }
+        assert_eq!(content.len(), content_bytes, "a byte stays a byte");
+        (content, reader.offence(), piece.len() + left.len())
+    };
+    let room = next_size();
+    assert_eq!(
+        read(&mut || input.len(), usize::MAX, usize::MAX),
+        read(&mut next_size, room, usize::from(bytes).max(1))
+    );
+}
+
 /// Fuzz body: nothing that can be seen of a session depends on the segmentation, as long as the client waits
 /// where it must. The first byte chooses what is offered and how much is allowed.
 pub(crate) fn fuzz_session(data: &[u8]) {
@@ -349,6 +401,7 @@ fn chosen_profile(choice: u8) -> Profile {
     if chosen(1) {
         limits.errors_max = 2;
         limits.junk_commands_max = 3;
+        limits.newlines = Newlines::Normalize;
     }
     let mut profile = profile(Arc::new(limits));
     let switches = [

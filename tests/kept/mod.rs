@@ -2,6 +2,7 @@
 //! its own, with all that the edge does for a message beside sockets and mailboxes.
 
 #![forbid(unsafe_code)]
+#![allow(dead_code)] // Each program that includes this file uses a part of it.
 
 use mayfly::clock::{Instant, Stamps, WallClock};
 use mayfly::mail::message::QueueId;
@@ -65,6 +66,15 @@ impl Kept {
         self.now = self.now.plus(Duration::from_micros(10));
         let envelope: usize = ENVELOPE.iter().map(|line| self.exchange(line)).sum();
         envelope + self.exchange(data)
+    }
+
+    /// Sends one message in chunks, each of which is a write that begins with its BDAT; says how many
+    /// bytes were answered.
+    pub(crate) fn chunks(&mut self, writes: &[Vec<u8>]) -> usize {
+        self.now = self.now.plus(Duration::from_micros(10));
+        let envelope: usize = ENVELOPE[..2].iter().map(|line| self.exchange(line)).sum();
+        let chunks: usize = writes.iter().map(|write| self.exchange(write)).sum();
+        envelope + chunks
     }
 
     /// One write of the client, and all that comes of it.
@@ -142,6 +152,16 @@ impl Kept {
             self.ledger.reserve(bytes)?,
         ))
     }
+}
+
+/// The writes of a client that sends `text` in chunks of `size` bytes.
+pub(crate) fn chunks(text: &[u8], size: usize) -> Vec<Vec<u8>> {
+    let with = |command: String, bytes: &[u8]| [command.as_bytes(), bytes].concat();
+    let chunks = text.chunks(size);
+    chunks
+        .map(|bytes| with(format!("BDAT {}\r\n", bytes.len()), bytes))
+        .chain([with("BDAT 0 LAST\r\n".to_owned(), b"")])
+        .collect()
 }
 
 /// A message of `len` bytes with a short header and lines of an ordinary length, and the dot that

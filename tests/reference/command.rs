@@ -6,6 +6,10 @@ use crate::leniency::Leniency;
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
+    Bdat {
+        bytes: u64,
+        is_last: bool,
+    },
     Data,
     Ehlo(String),
     Expn,
@@ -29,7 +33,7 @@ pub(crate) enum Request {
 /// Reads a whole line; `None` if it is no command, or one that is malformed or asks for what is not offered.
 pub(crate) fn request(line: &[u8], allowed: &[Leniency]) -> Option<Request> {
     let rules: &[fn(&mut Reader<'_>) -> Option<Request>] = &[
-        data, ehlo, expn, helo, help, mail, noop, quit, rcpt, rset, starttls, vrfy,
+        bdat, data, ehlo, expn, helo, help, mail, noop, quit, rcpt, rset, starttls, vrfy,
     ];
     rules.iter().find_map(|rule| {
         let mut reader = Reader::new(line, allowed);
@@ -52,7 +56,7 @@ fn spaces_at_end(it: &mut Reader<'_>, request: &Request) {
         return;
     }
     let tabs = match request {
-        Request::Mail { .. } | Request::Rcpt(_) => false,
+        Request::Bdat { .. } | Request::Mail { .. } | Request::Rcpt(_) => false,
         Request::Ehlo(_) | Request::Helo(_) => it.allows(Leniency::TabsAmongSpaces),
         // A word ends at a space.
         _ => it.allows(Leniency::TabsAmongSpaces) && it.peek() == Some(b' '),
@@ -72,6 +76,18 @@ fn sp(it: &mut Reader<'_>) -> Option<()> {
         while it.one(is_space).is_some() {}
     }
     Some(())
+}
+
+/// `bdat-cmd ::= "BDAT" SP chunk-size [ SP end-marker ] CR LF`, `chunk-size ::= 1*DIGIT`, `end-marker ::= "LAST"`
+/// (RFC 3030 section 2)
+fn bdat(it: &mut Reader<'_>) -> Option<Request> {
+    it.literal("BDAT ")?;
+    let start = it.at;
+    while it.one(|byte| byte.is_ascii_digit()).is_some() {}
+    // What a program could take for a negative number is none.
+    let bytes = it.since(start).parse::<i64>().ok()?.unsigned_abs();
+    let is_last = it.attempt(|it| it.literal(" LAST")).is_some();
+    Some(Request::Bdat { bytes, is_last })
 }
 
 /// `data = "DATA" CRLF`
@@ -290,9 +306,9 @@ fn size_value(value: &str, allowed: &[Leniency]) -> Option<u64> {
     })
 }
 
-/// `body-value = "7BIT" / "8BITMIME"` (RFC 6152 section 3)
+/// `body-value = "7BIT" / "8BITMIME" / "BINARYMIME"` (RFC 6152 section 3, RFC 3030 section 3)
 fn body_value(value: &str) -> Option<&'static str> {
-    ["7BIT", "8BITMIME"]
+    ["7BIT", "8BITMIME", "BINARYMIME"]
         .into_iter()
         .find(|known| known.eq_ignore_ascii_case(value))
 }

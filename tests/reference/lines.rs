@@ -118,6 +118,7 @@ fn parameters() -> Line {
         "BODY=",
         "BODY",
         "BODY=9BIT",
+        "BODY=BINARYMIME",
     ]);
     let other = (
         "[A-Za-z0-9][A-Za-z0-9-]{0,5}",
@@ -169,6 +170,11 @@ fn command() -> Line {
         "data x",
         "starttls x",
         "bdat",
+        "bdat 5",
+        "bdat 0 last",
+        "bdat 007 LAST ",
+        "bdat 9223372036854775807",
+        "bdat 9223372036854775808 last",
         "turn",
         "",
         "noopx",

@@ -21,6 +21,7 @@ use proptest::prelude::*;
 /// What the real parser reads, in the model's words.
 fn parsed(line: &[u8]) -> Option<Request> {
     Some(match parse(line).1.ok()? {
+        Command::Bdat { bytes, is_last } => Request::Bdat { bytes, is_last },
         Command::Data => Request::Data,
         Command::Ehlo(name) => Request::Ehlo(name.to_owned()),
         Command::Expn => Request::Expn,
@@ -36,6 +37,7 @@ fn parsed(line: &[u8]) -> Option<Request> {
             },
             size: parameters.size,
             body: parameters.body.map(|body| match body {
+                BodyType::BinaryMime => "BINARYMIME",
                 BodyType::EightBitMime => "8BITMIME",
                 BodyType::SevenBit => "7BIT",
             }),
@@ -179,6 +181,8 @@ fn the_grammar_itself_is_let_in() {
         "EXPN \"l\"",
         "QUIT",
         "STARTTLS",
+        "BDAT 5",
+        "BDAT 0 LAST",
     ] {
         let strict = request(line.as_bytes(), &[]);
         assert!(strict.is_some(), "{line}");
