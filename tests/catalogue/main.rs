@@ -11,11 +11,13 @@ mod b;
 mod c;
 mod case;
 mod d;
+mod e;
 mod f;
 mod g;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod house;
+mod normalized;
 mod rows;
 #[path = "../world/mod.rs"]
 mod world;

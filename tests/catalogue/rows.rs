@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// The chapters that are held to this, and how many rows each has.
-const CHAPTERS: &[(char, u32)] = &[('A', 20), ('B', 14), ('D', 17), ('G', 5)];
+const CHAPTERS: &[(char, u32)] = &[('A', 20), ('B', 14), ('D', 17), ('E', 18), ('G', 5)];
 
 /// Rows whose test has another name, since it shows more than the row asks for: row, file, test.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
