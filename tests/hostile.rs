@@ -409,3 +409,29 @@ fn what_is_not_smtp_is_shown_the_door() {
     );
     assert_eq!(gateway.held(&token), 1);
 }
+
+#[test]
+fn n06_metrics_are_the_operators_and_do_not_grow_with_what_strangers_say() {
+    let gateway = Gateway::start(OPEN_DOORS);
+    let public = gateway::request(gateway.http, "GET", "/metrics", None, "");
+    assert_eq!(public.status, 404);
+    let series = || {
+        let page = gateway.metrics();
+        assert!(!page.contains('@'), "an address in the metrics");
+        page.lines().filter(|line| !line.starts_with('#')).count()
+    };
+    let say = |nth: u32| {
+        let mut client = Client::connect(gateway.smtp);
+        client.expect("220");
+        client.ask(&format!("EHLO client{nth}.example"), "250");
+        client.ask(&format!("MAIL FROM:<sender{nth}@x{nth}.example>"), "250");
+        client.ask(&format!("RCPT TO:<nobody{nth}@mayfly.test>"), "550");
+        client.ask("QUIT", "221");
+    };
+    (0..5).for_each(say);
+    gateway.await_rest(0);
+    let before = series();
+    (5..500).for_each(say);
+    gateway.await_rest(0);
+    assert_eq!(series(), before);
+}
