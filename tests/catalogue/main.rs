@@ -19,5 +19,6 @@ mod harness;
 mod house;
 mod normalized;
 mod rows;
+mod synchronized;
 #[path = "../world/mod.rs"]
 mod world;
