@@ -3,6 +3,7 @@
 
 mod gateway;
 
+use gateway::smtp::client_hello;
 use gateway::{Client, Gateway, OPEN_DOORS, reset};
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -133,25 +134,6 @@ fn who_dies_in_the_handshake_leaves_nothing() {
         .start_tls()
         .greet()
         .ask("QUIT", "221");
-}
-
-/// The first flight of a TLS client.
-fn client_hello() -> Vec<u8> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let client = std::thread::spawn(move || {
-        let stream = TcpStream::connect(address).expect("connected");
-        // It meets nobody who could answer.
-        let _ = std::panic::catch_unwind(|| Client::over(stream).start_tls());
-    });
-    let (mut stream, _) = listener.accept().expect("accepted");
-    let mut header = [0; 5];
-    std::io::Read::read_exact(&mut stream, &mut header).expect("a record");
-    let mut record = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
-    std::io::Read::read_exact(&mut stream, &mut record).expect("a whole record");
-    drop(stream);
-    client.join().expect("it ends");
-    [header.as_slice(), &record].concat()
 }
 
 const BEHIND: &str = "MAIL FROM:<smuggled@x.example>\r\nRCPT TO:<u1@mayfly.test>\r\nDATA\r\nSubject: evil\r\n\r\nx\r\n.\r\n";
@@ -463,4 +445,30 @@ fn what_is_not_smtp_is_shown_the_door() {
             .starts_with("250")
     );
     assert_eq!(gateway.held(&token), 1);
+}
+
+#[test]
+fn n06_metrics_are_the_operators_and_do_not_grow_with_what_strangers_say() {
+    let gateway = Gateway::start(OPEN_DOORS);
+    let public = gateway::request(gateway.http, "GET", "/metrics", None, "");
+    assert_eq!(public.status, 404);
+    let series = || {
+        let page = gateway.metrics();
+        assert!(!page.contains('@'), "an address in the metrics");
+        page.lines().filter(|line| !line.starts_with('#')).count()
+    };
+    let say = |nth: u32| {
+        let mut client = Client::connect(gateway.smtp);
+        client.expect("220");
+        client.ask(&format!("EHLO client{nth}.example"), "250");
+        client.ask(&format!("MAIL FROM:<sender{nth}@x{nth}.example>"), "250");
+        client.ask(&format!("RCPT TO:<nobody{nth}@mayfly.test>"), "550");
+        client.ask("QUIT", "221");
+    };
+    (0..5).for_each(say);
+    gateway.await_rest(0);
+    let before = series();
+    (5..500).for_each(say);
+    gateway.await_rest(0);
+    assert_eq!(series(), before);
 }

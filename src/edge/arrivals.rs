@@ -317,10 +317,9 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::edge::link::tests::core;
-    use crate::smtp::Limits;
+    use crate::edge::live::Live;
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixStream;
-    use std::sync::Arc;
 
     const DELAY: Duration = Duration::from_secs(3);
 
@@ -345,11 +344,9 @@ mod tests {
     fn who_waits_costs_no_task_no_slot_and_little_memory() {
         const { assert!(Wheel::<Waiting>::TIMER_BYTES <= 150) };
         let core = core();
-        let mut live = core.live().own();
-        live.limits = Arc::new(Limits {
-            greeting_delay: crate::settings::Span(DELAY),
-            ..Limits::default()
-        });
+        let mut config = Config::default();
+        config.smtp.greeting_delay = crate::settings::Span(DELAY);
+        let live = Live::new(&config, Some(&core.live()), 2026).expect("sound settings");
         core.live.replace(Rc::new(live));
         let mut arrivals = Arrivals::new(&core, Door::all(&Config::default().listen));
         let mut early = come(&mut arrivals);

@@ -96,12 +96,11 @@ impl<L> Session<L> {
         let refusal = match progress {
             Progress::Starved => return self.stage = Stage::InChunk(transaction),
             Progress::Full => return self.stage = Stage::AskGrow(transaction),
-            Progress::Ended if was_refused => None,
+            Progress::Ended | Progress::Endless if was_refused => None,
             Progress::Ended if is_last => match transaction.refusal() {
                 None => return self.stage = Stage::AskMessage(transaction),
                 refusal => refusal,
             },
-            Progress::Endless if was_refused => None,
             Progress::Ended | Progress::Endless => transaction.early_refusal(),
         };
         if let Some(refusal) = refusal {
@@ -116,7 +115,8 @@ impl<L> Session<L> {
             return self.cut_off(&reply, turn);
         }
         self.say(&reply, turn);
-        if refused.is_some() && (is_empty || is_last || !was_refused) {
+        // A refused message ends with LAST or with a command that is junk: so it counts once.
+        if refused.is_some() && (is_empty || is_last) {
             self.count_junk(turn);
         }
         self.stop_if_idle(turn);

@@ -3,13 +3,16 @@
 //! The bodies of the fuzz targets live here, so that ordinary tests replay their corpus.
 
 #![forbid(unsafe_code)]
-#![allow(dead_code)] // Each test that includes this file uses a part of it.
+#![allow(dead_code, unused_imports)] // Each test that includes this file uses a part of it.
+
+mod conversation;
+
+pub(crate) use conversation::Conversation;
 
 use mayfly::clock::{Instant, Stamps, WallClock};
 use mayfly::mail::address::{LOCAL_PART_BYTES_MAX, forward_path, reverse_path};
 use mayfly::mail::message::QueueId;
 use mayfly::mail::{Address, BodyWriter, Ledger, Recipient, ReversePath};
-use mayfly::metrics::CoreMetrics;
 use mayfly::settings::Bytes;
 use mayfly::smtp::chunk::{Chunk, ChunkReader};
 use mayfly::smtp::command::{Command, HELLO_BYTES_MAX, parse, parse_offered};
@@ -19,8 +22,7 @@ use mayfly::smtp::proxy::{self, HEADER_BYTES_MAX, HeaderReader, Reading};
 use mayfly::smtp::reply::Speaker;
 use mayfly::smtp::session::Profile;
 use mayfly::smtp::{
-    Action, Complete, Extension, Extensions, Limits, Newlines, Question, Receipt, Reply, Session,
-    Verdict,
+    Complete, Extension, Extensions, Limits, Newlines, Question, Receipt, Reply, Verdict,
 };
 use std::sync::Arc;
 use unicode_normalization::UnicodeNormalization;
@@ -69,48 +71,77 @@ pub(crate) struct Record {
 /// simple rule.
 pub(crate) fn converse(
     input: &[u8],
-    mut next_size: impl FnMut() -> usize,
+    next_size: impl FnMut() -> usize,
     limits: Arc<Limits>,
 ) -> Record {
-    let metrics = CoreMetrics::default();
+    converse_in_groups(&[input], next_size, profile(limits))
+}
+
+/// The same with several groups, each of which comes when all that there was to say to the one before has
+/// been said.
+pub(crate) fn converse_in_groups(
+    groups: &[&[u8]],
+    mut next_size: impl FnMut() -> usize,
+    profile: Profile,
+) -> Record {
     let ledger = Ledger::new(LEDGER_BYTES);
-    let now = Instant::from_secs(1);
-    let mut session = Session::new(profile(limits), now);
-    let mut record = Record::default();
-    let (mut chunk, mut left) = input.split_at(0);
-    let mut stuck_at = (usize::MAX, 0);
-    loop {
-        match session.next_action() {
-            Action::Send(bytes) => record.output.extend_from_slice(&bytes),
-            Action::Ask(question) => {
-                record.events.push(describe(&question));
-                session.answer(decide(question, &ledger), now, &metrics);
-            }
-            Action::StartTls => unreachable!("it was not offered"),
-            Action::Pause { until } => session.resume(until),
-            Action::Wait { .. } => {
-                if chunk.is_empty() {
-                    if left.is_empty() {
-                        break;
-                    }
-                    (chunk, left) = left.split_at(next_size().clamp(1, left.len()));
-                }
-                let before = (chunk.len(), record.events.len());
-                assert!(stuck_at != before, "the session makes progress");
-                session.receive(&mut chunk, now, &metrics);
-                if chunk.len() == before.0 {
-                    stuck_at = before; // It must have a question before it can go on.
-                }
-            }
-            Action::Close(reason) => {
-                record.events.push(format!("{reason:?}"));
-                break;
-            }
-        }
+    let mut conversation = Conversation::new(profile, Instant::from_secs(1));
+    let mut events = Vec::new();
+    for group in groups {
+        conversation.hear(group, &mut next_size, |question| {
+            events.push(describe(&question));
+            decide(question, &ledger)
+        });
     }
+    check_replies(&conversation);
+    let Conversation {
+        session,
+        output,
+        ended,
+        ..
+    } = conversation;
+    events.extend(ended.map(|reason| format!("{reason:?}")));
     drop(session);
     assert_eq!(ledger.used(), 0, "all memory is given back");
-    record
+    Record { output, events }
+}
+
+/// Each command has one reply, and so has each message behind its 354; a session that ends may say so, or be
+/// amid something.
+fn check_replies<L>(conversation: &Conversation<L>) {
+    let text = std::str::from_utf8(&conversation.output).expect("replies are text");
+    assert!(text.is_empty() || text.ends_with("\r\n"), "half a reply");
+    let is_last = |line: &&str| line.as_bytes().get(3) == Some(&b' ');
+    let replies = text.lines().filter(is_last).count() as u64;
+    let starts = text.lines().filter(|line| line.starts_with("354")).count() as u64;
+    let metrics = &conversation.metrics;
+    let commands = metrics.smtp_commands.total();
+    // The greeting answers nothing.
+    let (said, due) = (replies - 1, commands + starts);
+    assert!(said.abs_diff(due) <= 1, "{said} replies to {due}: {text}");
+}
+
+/// Cuts input where a client has to wait: behind each line that may be one of the commands that must come last
+/// in a group (RFC 2920 section 3.1), wherever in it their names stand.
+pub(crate) fn polite_groups(input: &[u8]) -> Vec<&[u8]> {
+    let waits = |line: &[u8]| {
+        let line = line.to_ascii_uppercase();
+        let names: [&[u8]; 5] = [b"EHLO", b"HELO", b"DATA", b"STARTTLS", b"XCLIENT"];
+        names
+            .iter()
+            .any(|name| line.windows(name.len()).any(|word| word == *name))
+    };
+    let mut groups = Vec::new();
+    let (mut start, mut line_start) = (0, 0);
+    for (at, _) in input.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+        if waits(&input[line_start..=at]) {
+            groups.push(&input[start..=at]);
+            start = at + 1;
+        }
+        line_start = at + 1;
+    }
+    groups.push(&input[start..]);
+    groups
 }
 
 /// A question as a transcript writes it.
@@ -429,10 +460,47 @@ pub(crate) fn fuzz_proxy(data: &[u8]) {
     }
 }
 
-/// Fuzz body: nothing that can be seen of a session depends on the segmentation.
+/// Fuzz body: nothing that can be seen of a session depends on the segmentation, as long as the client waits
+/// where it must. The first byte chooses what is offered and how much is allowed.
 pub(crate) fn fuzz_session(data: &[u8]) {
+    let (choice, data) = data.split_at(data.len().min(1));
+    let choice = choice.first().copied().unwrap_or_default();
     let (next_size, input) = split(data);
-    let whole = converse(input, || input.len(), tight_limits());
-    let pieces = converse(input, next_size, tight_limits());
+    let groups = polite_groups(input);
+    let whole = converse_in_groups(&groups, || usize::MAX, chosen_profile(choice));
+    let pieces = converse_in_groups(&groups, next_size, chosen_profile(choice));
     assert_eq!(whole, pieces);
+    // Who does not wait may be told so or not; nothing is left behind in any case.
+    converse_in_groups(&[input], || usize::MAX, chosen_profile(choice));
+}
+
+/// A profile for each number.
+fn chosen_profile(choice: u8) -> Profile {
+    let chosen = |bit: u32| choice >> bit & 1 == 1;
+    let mut limits = Limits::clone(&tight_limits());
+    if chosen(0) {
+        limits.recipients_max = 1;
+        limits.message_bytes_max = Bytes(20);
+        limits.reserve_step_bytes = Bytes(1);
+    }
+    if chosen(1) {
+        limits.errors_max = 2;
+        limits.junk_commands_max = 3;
+        limits.newlines = Newlines::Normalize;
+    }
+    let mut profile = profile(Arc::new(limits));
+    let switches = [
+        Extension::Chunking,
+        Extension::SmtpUtf8,
+        Extension::BinaryMime,
+        Extension::Size,
+    ];
+    for (bit, extension) in (2..).zip(switches) {
+        if chosen(bit) {
+            profile.extensions = profile.extensions.without(extension);
+        }
+    }
+    profile.tls = chosen(6);
+    profile.xclient = chosen(7);
+    profile
 }
