@@ -119,7 +119,6 @@ impl House {
             reverse_path: ReversePath::Address("sender@a.test".into()),
             body: body.finish(),
             received_at: self.cores.now(),
-            require_tls: false,
             tls: true,
             require_tls: false,
         });
