@@ -376,6 +376,8 @@ fn who_waits_for_a_greeting_counts_and_gets_a_last_word_when_the_process_stops()
 greeting_delay = \"4m\"
 [admission]
 connections_per_client_max = 2
+[clients]
+exempt = []
 [server]
 shutdown_grace = \"50s\"
 ";

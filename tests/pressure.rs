@@ -107,9 +107,7 @@ fn overloaded_it_takes_small_messages_and_defers_large_ones() {
     client.expect("220");
     let offered = client.ask("EHLO client.example", "250");
     assert!(offered.contains("SIZE 26214400"), "{offered}");
-    client.ask("MAIL FROM:<> SIZE=300000", "250");
-    client.ask(&recipient, "452 4.3.1");
-    client.ask("RSET", "250");
+    client.ask("MAIL FROM:<> SIZE=300000", "452 4.3.1");
     client.ask("MAIL FROM:<> SIZE=200000", "250");
     client.ask(&recipient, "250");
     client.ask("DATA", "354");
@@ -142,9 +140,11 @@ fn forty_clients_that_declare_much_and_send_nothing_do_not_keep_others_out() {
         if client.reply().starts_with("421") {
             continue;
         }
-        client.say("EHLO hostile.example\r\nMAIL FROM:<> SIZE=26214400");
-        client.expect("250");
-        client.expect("250");
+        client.ask("EHLO hostile.example", "250");
+        client.say("MAIL FROM:<> SIZE=26214400");
+        if !client.reply().starts_with("250") {
+            continue;
+        }
         client.say(&format!("RCPT TO:<{address}>"));
         if client.reply().starts_with("250") {
             client.say("DATA");

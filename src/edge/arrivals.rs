@@ -20,6 +20,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -151,10 +152,11 @@ impl Arrivals {
         self.waiting.insert(due, Waiting { socket, arrival });
     }
 
-    fn begin(&self, socket: OwnedFd, arrival: Arrival) {
+    fn begin(&self, socket: OwnedFd, mut arrival: Arrival) {
         let core = Rc::clone(&self.core);
-        let link = Link::new(&core, core.ring.adopt(socket));
-        glommio::spawn_local(async move { driver::guarded(&core, link, arrival).await }).detach();
+        let mut link = Link::new(&core, core.ring.adopt(socket));
+        glommio::spawn_local(async move { driver::guarded(&core, &mut link, &mut arrival).await })
+            .detach();
     }
 
     /// Greets those whose time has come; says whether more are due.
@@ -213,7 +215,7 @@ async fn proxied(
     connection: Connection,
 ) {
     let mut link = Link::new(&core, connection);
-    let heard = driver::caught(hear_proxy(&core, &door, &mut link)).await;
+    let heard = driver::caught(pin!(hear_proxy(&core, &door, &mut link))).await;
     let (client, purpose) = match heard.flatten() {
         Some(Source::Client(client)) => (client, Purpose::Mail),
         Some(Source::Local) => (proxy, Purpose::HealthCheck),
@@ -223,15 +225,15 @@ async fn proxied(
     drop(unnamed);
     match core.admit(client) {
         Ok(counted) => {
-            let arrival = Arrival::new(&core, door, client, counted, purpose);
-            driver::guarded(&core, link, arrival).await;
+            let mut arrival = Arrival::new(&core, door, client, counted, purpose);
+            driver::guarded(&core, &mut link, &mut arrival).await;
         }
         Err(refusal) => {
             let (label, reply) = answer(refusal);
             refuse(&core, client, label);
             if door.kind == Listener::Smtp {
                 let line = core.live().say(reply);
-                driver::caught(driver::part(link, line)).await;
+                driver::caught(pin!(driver::part(&mut link, line))).await;
             }
         }
     }

@@ -137,7 +137,7 @@ impl Arrival {
     }
 
     /// Its connection has ended like this.
-    pub(super) fn ended(self, core: &Core, how: Ended) {
+    pub(super) fn ended(&self, core: &Core, how: Ended) {
         let metrics = core.metrics();
         if self.purpose == Purpose::HealthCheck {
             return;

@@ -2,29 +2,23 @@
 //!
 //! The session says what to do next ([`Action`]) and the driver does it. It decides nothing about the protocol.
 
+use super::answers::{Later, Storing, open_body, place, placed, store};
 use super::arrivals::answer;
 use super::core::{Arrival, Core, HeldLease, Stage};
-use super::inbox::CoreId;
 use super::link::{Filled, Link};
-use super::questions::Answer;
 use crate::clock::Instant;
 use crate::mail::message::QueueId;
-use crate::mail::trace::{Protection, Trace};
-use crate::mail::{Body, BodyWriter, Message, Recipient, Reservation};
+use crate::mail::{BodyWriter, Reservation};
 use crate::metrics::{ClientLimit, Ended, Handshake, Listener, TlsVersion};
 use crate::policy::pressure::Pressure;
-use crate::policy::recipients::{self, Decision, MustExist};
 use crate::smtp::session::Profile;
 use crate::smtp::{
-    Action, Beginning, CloseReason, Complete, Extension, Impersonation, Question, Receipt, Reply,
-    Session, Verdict,
+    Action, Beginning, CloseReason, Extension, Impersonation, Question, Reply, Session, Verdict,
 };
-use crate::store::{Existence, Lease, Unavailable};
 use std::borrow::Cow;
 use std::future::Future;
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -35,29 +29,31 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 256 << 10;
 
 /// Serves a connection to its end. A panic costs this connection and no other.
-pub(super) async fn guarded(core: &Rc<Core>, link: Link, mut arrival: Arrival) {
-    let ended = caught(serve(core, link, &mut arrival)).await;
+/// (Whoever owns the link and the arrival lends them: what is moved into an `async fn` lies in its task twice.)
+pub(super) async fn guarded(core: &Rc<Core>, link: &mut Link, arrival: &mut Arrival) {
+    let ended = caught(pin!(serve(core, link, arrival))).await;
     arrival.ended(core, ended.unwrap_or(Ended::Panic));
 }
 
-/// Runs what belongs to one connection; `None` if it panicked.
-pub(super) async fn caught<T>(running: impl Future<Output = T>) -> Option<T> {
-    let mut running = pin!(running);
-    std::future::poll_fn(|context| {
+/// Runs what belongs to one connection; `None` if it panicked. It is pinned by the caller: an argument that is pinned here
+/// would lie in the task twice.
+pub(super) fn caught<T>(
+    mut running: Pin<&mut impl Future<Output = T>>,
+) -> impl Future<Output = Option<T>> {
+    std::future::poll_fn(move |context| {
         catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(context)))
             .map_or(Poll::Ready(None), |poll| poll.map(Some))
     })
-    .await
 }
 
 /// Ends a connection that gets no session with a last line.
-pub(super) async fn part(mut link: Link, line: Vec<u8>) {
+pub(super) async fn part(link: &mut Link, line: Vec<u8>) {
     if link.send(line.into()).await.is_ok() {
         let _ = link.finish(LINGER, LINGER_BYTES_MAX).await;
     }
 }
 
-async fn serve(core: &Rc<Core>, link: Link, arrival: &mut Arrival) -> Ended {
+async fn serve(core: &Rc<Core>, link: &mut Link, arrival: &mut Arrival) -> Ended {
     let mut driver = Driver {
         core,
         link,
@@ -78,7 +74,7 @@ async fn serve(core: &Rc<Core>, link: Link, arrival: &mut Arrival) -> Ended {
 
 struct Driver<'a> {
     core: &'a Rc<Core>,
-    link: Link,
+    link: &'a mut Link,
     /// Whose connection it is, and by which is counted what the client does.
     arrival: &'a mut Arrival,
     /// The level of pressure whose limits the session has.
@@ -91,6 +87,17 @@ struct Driver<'a> {
     unanswered: Option<Instant>,
     /// Messages that are stored and whose 250 the client has not shown to have got.
     unconfirmed: u64,
+}
+
+/// What the driver has to do next. Questions that need nobody else have been answered.
+enum Step {
+    Answered,
+    Await(Later),
+    Close(CloseReason),
+    Pause(Instant),
+    Send(Cow<'static, [u8]>),
+    StartTls,
+    Wait(Instant),
 }
 
 /// A message whose data has begun.
@@ -107,7 +114,7 @@ impl Driver<'_> {
         let door = Rc::clone(&self.arrival.door);
         let implicit_tls = door.kind == Listener::Smtps;
         if implicit_tls {
-            self.handshake(live.tls_of(door.number)).await?;
+            Box::pin(self.handshake(live.tls_of(door.number))).await?;
         }
         self.level = self.core.level();
         let profile = Profile {
@@ -135,19 +142,42 @@ impl Driver<'_> {
                 Stage::Cutting => return self.cut().await,
             }
             self.follow_pressure(&mut session);
-            match session.next_action() {
-                Action::Send(bytes) => self.send(bytes).await?,
-                Action::Ask(question) => self.ask(&mut session, question).await,
-                Action::StartTls => self.start_tls(&mut session).await?,
-                Action::Pause { until } => {
+            match self.step(&mut session) {
+                Step::Answered => {}
+                Step::Await(later) => {
+                    let verdict = self.await_others(later).await;
+                    session.answer(verdict, self.core.now(), self.core.metrics());
+                }
+                Step::Close(reason) => return Ok(ended(reason)),
+                Step::Pause(until) => {
                     self.link.pause(until).await;
                     session.resume(self.core.now());
                 }
-                Action::Wait { deadline } => self.wait(&mut session, deadline).await?,
-                Action::Close(reason) => return Ok(ended(reason)),
+                Step::Send(bytes) => self.send(bytes).await?,
+                // A handshake is rare and needs much room: not in every task.
+                Step::StartTls => Box::pin(self.start_tls(&mut session)).await?,
+                Step::Wait(deadline) => self.wait(&mut session, deadline).await?,
             }
             self.link
                 .feed(|input| session.receive(input, self.core.now(), self.core.metrics()));
+        }
+    }
+
+    /// What the session says is to be done.
+    fn step(&mut self, session: &mut Session<HeldLease>) -> Step {
+        match session.next_action() {
+            Action::Ask(question) => match self.ask(question) {
+                Ok(verdict) => {
+                    session.answer(verdict, self.core.now(), self.core.metrics());
+                    Step::Answered
+                }
+                Err(later) => Step::Await(later),
+            },
+            Action::Close(reason) => Step::Close(reason),
+            Action::Pause { until } => Step::Pause(until),
+            Action::Send(bytes) => Step::Send(bytes),
+            Action::StartTls => Step::StartTls,
+            Action::Wait { deadline } => Step::Wait(deadline),
         }
     }
 
@@ -266,79 +296,88 @@ impl Driver<'_> {
         Ok(())
     }
 
-    async fn ask(&mut self, session: &mut Session<HeldLease>, question: Question<HeldLease>) {
-        let core = self.core;
-        let verdict = match question {
+    /// Answers a question, or says who else must.
+    fn ask(&mut self, question: Question<HeldLease>) -> Result<Verdict<HeldLease>, Later> {
+        match question {
             Question::Recipient {
                 recipient,
                 declared_bytes,
                 is_first,
-            } => {
-                // The answer may come from another core: the receive buffer is not kept waiting for it.
-                self.link.release_buffer();
-                Verdict::Recipient(self.recipient(&recipient, declared_bytes, is_first).await)
-            }
-            Question::Impersonate(whom) => Verdict::Impersonate(self.impersonate(&whom)),
-            Question::Begin(beginning) => Verdict::Begin(self.begin(&beginning)),
-            Question::Grow { bytes } => Verdict::Grow(self.grow(bytes)),
+            } => match self.is_used_up(is_first) {
+                Some(reply) => Ok(Verdict::Recipient(Err(reply))),
+                None => place(self.core, &recipient, declared_bytes)
+                    .map(|answer| Verdict::Recipient(self.noted(answer))),
+            },
+            Question::Impersonate(whom) => Ok(Verdict::Impersonate(self.impersonate(&whom))),
+            Question::Begin(beginning) => Ok(Verdict::Begin(self.begin(&beginning))),
+            Question::Grow { bytes } => Ok(Verdict::Grow(self.grow(bytes))),
             Question::Message(complete) => {
-                self.link.release_buffer();
-                let ended = core.exact_now();
+                let ended = self.core.exact_now();
                 self.unanswered.get_or_insert(ended);
-                let (begun, data_begun) = (complete.begun_at, complete.data_begun_at);
                 if let Some(Incoming { reserved }) = self.incoming.take() {
                     let used = complete.body.len() as u64;
-                    self.arrival.counted.take_back_bytes(core, reserved, used);
+                    let counted = &self.arrival.counted;
+                    counted.take_back_bytes(self.core, reserved, used);
                 }
-                let receipt = store(core, complete, self.queue_id, self.link.is_tls()).await;
-                // Another turn has begun only if other cores had to store it too.
-                let stored = core.now().max(ended);
-                let metrics = core.metrics();
-                metrics
-                    .data_duration
-                    .observe_duration(ended.since(data_begun));
-                metrics
-                    .transaction_duration
-                    .observe_duration(stored.since(begun));
-                self.unconfirmed += 1;
-                Verdict::Message(Ok(receipt))
+                let tls = self.link.is_tls();
+                match store(self.core, complete, self.queue_id, tls, ended) {
+                    storing if storing.is_done() => Ok(self.stored(storing)),
+                    storing => Err(Later::Stored(storing)),
+                }
             }
-        };
-        session.answer(verdict, core.now(), core.metrics());
+        }
     }
 
-    /// Whether mail may go to a recipient; a lease on a place there if so.
-    async fn recipient(
-        &self,
-        recipient: &Recipient,
-        declared_bytes: u64,
-        is_first: bool,
-    ) -> Result<HeldLease, Reply> {
-        let (core, counted) = (self.core, &self.arrival.counted);
-        if counted.must_refuse(core, ClientLimit::FailedRecipients) {
-            return Err(Reply::ClientGuesses);
-        }
-        if is_first {
-            for (limit, reply) in [
-                (ClientLimit::Messages, Reply::ClientTooManyMessages),
-                (ClientLimit::Recipients, Reply::ClientTooManyRecipients),
-                (ClientLimit::Bytes, Reply::ClientTooManyBytes),
-                (ClientLimit::Aborted, Reply::ClientTooManyAborted),
-            ] {
-                if counted.must_refuse(core, limit) {
-                    return Err(reply);
+    /// Waits for the answers of other cores. The receive buffer is not kept waiting for them.
+    async fn await_others(&mut self, later: Later) -> Verdict<HeldLease> {
+        self.link.release_buffer();
+        match later {
+            Later::Placed(owner, question) => {
+                let answer = placed(self.core, owner, question.answered().await);
+                Verdict::Recipient(self.noted(answer))
+            }
+            Later::Stored(mut storing) => {
+                while let Some(question) = storing.next() {
+                    storing.heard(question.answered().await);
                 }
+                self.stored(storing)
             }
         }
-        let answer = place(core, recipient, declared_bytes).await;
-        match &answer {
-            Ok(_) => counted.note(core, ClientLimit::Recipients, 1),
-            Err(reply) if reply.is_permanent() => {
-                counted.note(core, ClientLimit::FailedRecipients, 1);
-            }
-            Err(_) => {}
+    }
+
+    /// Why this client's recipient is refused whoever it is, if so.
+    fn is_used_up(&self, is_first: bool) -> Option<Reply> {
+        let counted = &self.arrival.counted;
+        if counted.must_refuse(self.core, ClientLimit::FailedRecipients) {
+            return Some(Reply::ClientGuesses);
         }
+        let of_transactions = [
+            (ClientLimit::Messages, Reply::ClientTooManyMessages),
+            (ClientLimit::Recipients, Reply::ClientTooManyRecipients),
+            (ClientLimit::Bytes, Reply::ClientTooManyBytes),
+            (ClientLimit::Aborted, Reply::ClientTooManyAborted),
+        ];
+        let mut of_transactions = of_transactions.into_iter().filter(|_| is_first);
+        let (_, reply) =
+            of_transactions.find(|(limit, _)| counted.must_refuse(self.core, *limit))?;
+        Some(reply)
+    }
+
+    /// Counts what became of a recipient.
+    fn noted(&self, answer: Result<HeldLease, Reply>) -> Result<HeldLease, Reply> {
+        let what = match &answer {
+            Ok(_) => ClientLimit::Recipients,
+            Err(reply) if reply.is_permanent() => ClientLimit::FailedRecipients,
+            Err(_) => return answer,
+        };
+        self.arrival.counted.note(self.core, what, 1);
         answer
+    }
+
+    /// Every owner has the message.
+    fn stored(&mut self, storing: Storing) -> Verdict<HeldLease> {
+        self.unconfirmed += 1;
+        Verdict::Message(Ok(storing.receipt(self.core)))
     }
 
     /// The data of a message may come, if there is memory for it.
@@ -391,152 +430,6 @@ const fn ended(reason: CloseReason) -> Ended {
     }
 }
 
-/// Finds a recipient's mailbox and keeps a place in it.
-async fn place(
-    core: &Rc<Core>,
-    recipient: &Recipient,
-    declared_bytes: u64,
-) -> Result<HeldLease, Reply> {
-    let decision = recipients::decide(recipient, &core.live().recipients);
-    let (mailbox, existence) = match decision {
-        Decision::RelayDenied => return Err(Reply::RelayDenied),
-        Decision::Mailbox {
-            address,
-            must_exist: MustExist::Yes,
-        } => (address, Existence::Required),
-        Decision::Mailbox {
-            address,
-            must_exist: MustExist::No,
-        } => (address, Existence::Implied),
-    };
-    let owner = core.cores().owner_of_address(&mailbox);
-    let answer = if owner == core.id() {
-        core.shard()
-            .borrow_mut()
-            .lease(&mailbox, existence, declared_bytes, core.now())
-    } else {
-        let question = core.questions().open();
-        let request = super::inbox::Request::Lease {
-            from: core.id(),
-            ticket: question.ticket(),
-            mailbox,
-            existence,
-            declared_bytes,
-        };
-        if core.cores().inbox(owner).ask(request).is_err() {
-            core.metrics().inbox_full.increment();
-            return Err(Reply::TryLater);
-        }
-        match question.answered().await {
-            Answer::Leased(answer) => answer,
-            Answer::Delivered(_) => return Err(Reply::TryLater),
-        }
-    };
-    answer
-        .map(|lease| core.hold(owner, lease))
-        .map_err(|why| match why {
-            Unavailable::NoSuchMailbox => Reply::NoSuchMailbox,
-            Unavailable::MailboxFull => Reply::MailboxFull,
-            Unavailable::NoMemory => Reply::NoMemory,
-        })
-}
-
-/// Reserves memory for a message and writes its trace headers.
-fn open_body(
-    core: &Core,
-    client: IpAddr,
-    tls: Option<Protection>,
-    queue_id: QueueId,
-    beginning: &Beginning,
-) -> Option<BodyWriter> {
-    let live = core.live();
-    let headers = Trace {
-        reverse_path: &beginning.reverse_path,
-        helo: &beginning.helo,
-        client,
-        hostname: &live.hostname,
-        with: beginning.protocol.into(),
-        tls,
-        queue_id,
-        only_recipient: beginning.only_recipient.as_ref(),
-        date: &core.stamps().rfc5322(core.wall(), core.now()),
-    }
-    .headers();
-    let bytes = beginning.bytes.saturating_add(headers.len() as u64);
-    let reservation = core.cores().ledger().reserve(bytes)?;
-    Some(BodyWriter::beginning_with(headers, reservation))
-}
-
-/// Stores a message for all its recipients: when this returns every owner has it.
-async fn store(
-    core: &Rc<Core>,
-    complete: Complete<HeldLease>,
-    queue_id: QueueId,
-    tls: bool,
-) -> Receipt {
-    let Complete {
-        reverse_path,
-        leases,
-        body,
-        require_tls,
-        ..
-    } = complete;
-    let message = Arc::new(Message {
-        queue_id,
-        reverse_path,
-        body,
-        received_at: core.now(),
-        tls,
-        require_tls,
-    });
-    let mut by_owner: Vec<(CoreId, Vec<Lease>)> = Vec::new();
-    for (owner, lease) in leases.into_iter().map(HeldLease::into_parts) {
-        let Some(lease) = lease else { continue };
-        match by_owner.iter_mut().find(|(other, _)| *other == owner) {
-            Some((_, leases)) => leases.push(lease),
-            None => by_owner.push((owner, vec![lease])),
-        }
-    }
-    let mut kept_until: Option<Instant> = None;
-    let mut open = Vec::new();
-    for (owner, leases) in by_owner {
-        if owner == core.id() {
-            let until = core.deliver(leases, &message);
-            kept_until = Some(kept_until.map_or(until, |earlier| earlier.min(until)));
-            continue;
-        }
-        let question = core.questions().open();
-        core.cores()
-            .inbox(owner)
-            .settle(super::inbox::Request::Deliver {
-                from: core.id(),
-                ticket: question.ticket(),
-                leases,
-                message: Arc::clone(&message),
-            });
-        open.push(question);
-    }
-    for question in open {
-        if let Answer::Delivered(until) = question.answered().await {
-            kept_until = Some(kept_until.map_or(until, |earlier| earlier.min(until)));
-        }
-    }
-    count(core, &message.body);
-    Receipt {
-        kept_until: core
-            .stamps()
-            .rfc3339(core.wall(), kept_until.unwrap_or_else(|| core.now())),
-        queue_id,
-    }
-}
-
-fn count(core: &Core, body: &Body) {
-    let metrics = core.metrics();
-    metrics.messages_accepted.increment();
-    metrics.message_bytes.add(body.len() as u64);
-    metrics.message_size.observe(body.len() as u64);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -545,6 +438,7 @@ mod tests {
     use crate::edge::core::Purpose;
     use crate::edge::link::tests::{core, pair};
     use crate::edge::standing::Counted;
+    use std::net::IpAddr;
 
     #[test]
     fn who_speaks_for_another_client_counts_as_that_one() {
@@ -562,10 +456,10 @@ mod tests {
         let door = Rc::new(Door::all(&Config::default().listen).swap_remove(0));
         let counted = core.admit(proxy).expect("there is room");
         let mut arrival = Arrival::new(&core, door, proxy, counted, Purpose::Mail);
-        let (link, _peer) = pair(&core);
+        let (mut link, _peer) = pair(&core);
         let mut driver = Driver {
             core: &core,
-            link,
+            link: &mut link,
             arrival: &mut arrival,
             level: core.level(),
             incoming: None,

@@ -152,7 +152,13 @@ impl Link {
         }
         self.alarm.set(deadline);
         match self.receive().await? {
-            Some(chunk) if self.tls.is_some() => self.decrypt(chunk).await,
+            Some(chunk) if self.tls.is_some() => {
+                let (filled, outgoing) = self.decrypt(chunk);
+                if !outgoing.is_empty() {
+                    self.write(outgoing.into()).await?;
+                }
+                filled
+            }
             Some(chunk) => {
                 self.input = Input::Buffer(chunk, 0);
                 Ok(Filled::Input)
@@ -208,17 +214,14 @@ impl Link {
         }
     }
 
-    async fn decrypt(&mut self, chunk: Chunk) -> Result<Filled, Ended> {
-        let Some(tls) = &mut self.tls else {
-            return Ok(Filled::Disturbed);
-        };
+    /// What a piece comes to, and what TLS wants to be sent.
+    fn decrypt(&mut self, chunk: Chunk) -> (Result<Filled, Ended>, Vec<u8>) {
         let (mut plaintext, mut outgoing) = (Vec::new(), Vec::new());
+        let Some(tls) = &mut self.tls else {
+            return (Ok(Filled::Disturbed), outgoing);
+        };
         let progress = tls.receive(&chunk, &mut plaintext, &mut outgoing);
-        drop(chunk);
-        if !outgoing.is_empty() {
-            self.write(outgoing.into()).await?;
-        }
-        match progress {
+        let filled = match progress {
             Ok(Progress::Closed) if plaintext.is_empty() => {
                 self.over = true;
                 Err(Ended::Lost)
@@ -237,7 +240,8 @@ impl Link {
                 self.over = true;
                 Err(Ended::TlsFailed)
             }
-        }
+        };
+        (filled, outgoing)
     }
 
     /// Sends bytes, encrypted if the connection is. Waits only for what was sent before.
@@ -245,15 +249,18 @@ impl Link {
     /// # Errors
     /// How the connection ended.
     pub async fn send(&mut self, bytes: Cow<'static, [u8]>) -> Result<(), Ended> {
-        let Some(tls) = &mut self.tls else {
-            return self.write(bytes).await;
+        let bytes = match &mut self.tls {
+            None => bytes,
+            Some(tls) => {
+                let mut records = Vec::new();
+                if tls.encrypt(&bytes, &mut records).is_err() {
+                    self.over = true;
+                    return Err(Ended::TlsFailed);
+                }
+                records.into()
+            }
         };
-        let mut records = Vec::new();
-        if tls.encrypt(&bytes, &mut records).is_err() {
-            self.over = true;
-            return Err(Ended::TlsFailed);
-        }
-        self.write(records.into()).await
+        self.write(bytes).await
     }
 
     /// A peer that does not read what was sent before has as long as for a command.

@@ -5,6 +5,7 @@
 //! ([`driver`]). Cores and the control plane meet in the [`inbox`].
 
 pub mod alarm;
+mod answers;
 pub mod arrivals;
 pub mod certificates;
 pub mod clients;
