@@ -306,7 +306,7 @@ pub fn reverse_path(input: &[u8]) -> IResult<&[u8], ReversePath, AddressError> {
         return Ok((rest, ReversePath::Null));
     }
     let (rest, parts) = path(input)?;
-    let spelled = parts.check().map_err(nom::Err::Failure)?;
+    let spelled = parts.check_sender().map_err(nom::Err::Failure)?;
     Ok((rest, ReversePath::Address(spelled.into())))
 }
 

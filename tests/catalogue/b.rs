@@ -190,7 +190,9 @@ fn b08_paths() {
     };
     let long = [
         (local(64), true),
-        (local(65), false),
+        (local(65), true),
+        (local(252), true),
+        (local(253), false),
         (domain(256), true),
         (domain(257), false),
         (domain(259), false),

@@ -1,6 +1,7 @@
 //! Commands, read from the rules of RFC 5321 section 4.1.1 and of the extensions.
 
-use crate::grammar::{Mailbox, Reader};
+use crate::canonical::ADDRESS_BYTES_MAX;
+use crate::grammar::Reader;
 use crate::leniency::Leniency;
 
 /// What a line asks for.
@@ -20,6 +21,8 @@ pub(crate) enum Request {
         from: Option<String>,
         size: Option<u64>,
         body: Option<&'static str>,
+        smtputf8: bool,
+        require_tls: bool,
     },
     Noop,
     Quit,
@@ -38,42 +41,30 @@ pub(crate) fn request(line: &[u8], allowed: &[Leniency]) -> Option<Request> {
     rules.iter().find_map(|rule| {
         let mut reader = Reader::new(line, allowed);
         let request = rule(&mut reader)?;
-        spaces_at_end(&mut reader, &request);
+        spaces_at_end(&mut reader);
         reader.is_at_end().then_some(request)
     })
 }
 
-/// Reads `local@domain`, without brackets.
-pub(crate) fn mailbox(text: &[u8], allowed: &[Leniency]) -> Option<Mailbox> {
+/// Reads `local@domain`, without brackets; its canonical form.
+pub(crate) fn mailbox(text: &[u8], allowed: &[Leniency]) -> Option<String> {
     let mut reader = Reader::new(text, allowed);
     let mailbox = reader.mailbox()?;
-    // As long as a path may be, without its brackets.
-    (reader.is_at_end() && text.len() <= 254).then_some(mailbox)
+    let is_whole = reader.is_at_end() && text.len() <= ADDRESS_BYTES_MAX;
+    is_whole.then(|| mailbox.canonical()).flatten()
 }
 
-fn spaces_at_end(it: &mut Reader<'_>, request: &Request) {
-    if !it.allows(Leniency::SpacesAtEnd) {
-        return;
+fn spaces_at_end(it: &mut Reader<'_>) {
+    if it.allows(Leniency::SpacesAtEnd) {
+        while it.literal(" ").is_some() {}
     }
-    let tabs = match request {
-        Request::Bdat { .. } | Request::Mail { .. } | Request::Rcpt(_) => false,
-        Request::Ehlo(_) | Request::Helo(_) => it.allows(Leniency::TabsAmongSpaces),
-        // A word ends at a space.
-        _ => it.allows(Leniency::TabsAmongSpaces) && it.peek() == Some(b' '),
-    };
-    while it
-        .one(|byte| byte == b' ' || (tabs && byte == b'\t'))
-        .is_some()
-    {}
 }
 
 /// `SP`
 fn sp(it: &mut Reader<'_>) -> Option<()> {
-    let tabs = it.allows(Leniency::TabsAmongSpaces);
-    let is_space = |byte: u8| byte == b' ' || (tabs && byte == b'\t');
-    it.one(is_space)?;
+    it.literal(" ")?;
     if it.allows(Leniency::MoreThanOneSpace) {
-        while it.one(is_space).is_some() {}
+        while it.literal(" ").is_some() {}
     }
     Some(())
 }
@@ -114,9 +105,7 @@ fn hello(it: &mut Reader<'_>, literal: bool) -> Option<String> {
     let start = it.at;
     if it.allows(Leniency::AnyNameInHello) {
         while it.one(|byte| byte.is_ascii_graphic()).is_some() {}
-        return (1..=255)
-            .contains(&(it.at - start))
-            .then(|| it.since(start));
+        return (it.at > start).then(|| it.since(start));
     }
     if it.attempt(Reader::domain).is_none() {
         literal.then_some(())?;
@@ -173,7 +162,7 @@ fn starttls(it: &mut Reader<'_>) -> Option<Request> {
     Some(Request::StartTls)
 }
 
-/// The word that a line begins with, and the space behind it, which no tab can stand for.
+/// The word that a line begins with, and the space behind it.
 fn verb(it: &mut Reader<'_>, word: &str) -> Option<()> {
     it.literal(word)?;
     (it.peek() == Some(b' ')).then_some(())
@@ -207,16 +196,25 @@ fn mail(it: &mut Reader<'_>) -> Option<Request> {
     it.literal("FROM:")?;
     space_behind_colon(it);
     let from = reverse_path(it)?;
-    let (mut size, mut body) = (None, None);
+    let (mut size, mut body, mut smtputf8, mut require_tls) = (None, None, false, false);
     for (keyword, value) in parameters(it)? {
         // The same keyword twice would not say which counts.
         match keyword.as_str() {
             "SIZE" if size.is_none() => size = Some(size_value(&value?, it.allowed)?),
             "BODY" if body.is_none() => body = Some(body_value(&value?)?),
+            // RFC 6531 section 3.4 and RFC 8689 section 2: without a value.
+            "SMTPUTF8" if !smtputf8 && value.is_none() => smtputf8 = true,
+            "REQUIRETLS" if !require_tls && value.is_none() => require_tls = true,
             _ => return None,
         }
     }
-    Some(Request::Mail { from, size, body })
+    Some(Request::Mail {
+        from,
+        size,
+        body,
+        smtputf8,
+        require_tls,
+    })
 }
 
 /// `Reverse-path = Path / "<>"`
@@ -224,7 +222,7 @@ fn reverse_path(it: &mut Reader<'_>) -> Option<Option<String>> {
     if it.literal("<>").is_some() {
         return Some(None);
     }
-    it.path().map(|mailbox| Some(mailbox.spelled))
+    it.path()?.sender().map(Some)
 }
 
 /// `rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters] CRLF`
@@ -235,7 +233,7 @@ fn rcpt(it: &mut Reader<'_>) -> Option<Request> {
     space_behind_colon(it);
     let to = match it.literal("<Postmaster>") {
         Some(()) => None,
-        None => Some(it.path()?.canonical),
+        None => Some(it.path()?.canonical()?),
     };
     // No extension with parameters of this command is offered.
     parameters(it)?.is_empty().then_some(Request::Rcpt(to))
@@ -253,7 +251,6 @@ fn parameters(it: &mut Reader<'_>) -> Option<Vec<(String, Option<String>)>> {
     while let Some(parameter) = it.attempt(|it| {
         sp(it)?;
         let parameter = esmtp_param(it)?;
-        // It ends at a space: no tab can stand for that one.
         matches!(it.peek(), None | Some(b' ')).then_some(parameter)
     }) {
         all.push(parameter);

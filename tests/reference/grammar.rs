@@ -1,4 +1,4 @@
-//! The grammar of RFC 5321 in the plainest way: one function for each rule, with the rule as its text.
+//! The grammar of RFC 5321, and of RFC 6531 section 3.3 beside it, in the plainest way: one function for each rule, with the rule as its text.
 //!
 //! A function that reads its rule moves on and returns what it read; one that cannot returns `None`, and
 //! whoever tries something else instead goes back to where it was. Nothing here is fast.
@@ -14,11 +14,28 @@ pub(crate) struct Reader<'a> {
     pub(crate) allowed: &'a [Leniency],
 }
 
-/// A `Mailbox`, as spelled and in its canonical form.
+/// A `Mailbox`, as spelled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mailbox {
     pub(crate) spelled: String,
-    pub(crate) canonical: String,
+    pub(crate) local: LocalPart,
+    pub(crate) host: Host,
+}
+
+/// What a local part means, and how it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LocalPart {
+    pub(crate) means: String,
+    pub(crate) is_quoted: bool,
+}
+
+/// What stands behind the `@`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// Without a last dot.
+    Domain(String),
+    /// With its brackets, in its canonical form.
+    Literal(String),
 }
 
 type Read<T> = Option<T>;
@@ -71,7 +88,7 @@ impl<'a> Reader<'a> {
 
     /// What has been read since `start`.
     pub(crate) fn since(&self, start: usize) -> String {
-        String::from_utf8(self.input[start..self.at].to_vec()).expect("the rules read ASCII")
+        String::from_utf8_lossy(&self.input[start..self.at]).into_owned()
     }
 
     /// `Path = "<" [ A-d-l ":" ] Mailbox ">"`
@@ -101,10 +118,10 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// `At-domain = "@" Domain`
+    /// `At-domain = "@" Domain`. Routes were obsolete before domains could be anything but ASCII.
     fn at_domain(&mut self) -> Read<()> {
         self.literal("@")?;
-        self.domain().map(|_| ())
+        self.domain().filter(|domain| domain.is_ascii()).map(|_| ())
     }
 
     /// `Mailbox = Local-part "@" ( Domain / address-literal )`
@@ -113,36 +130,32 @@ impl<'a> Reader<'a> {
         let local = self.local_part()?;
         self.literal("@")?;
         let host = match self.attempt(Self::domain) {
-            Some(domain) => domain,
-            None => self.address_literal()?,
+            Some(domain) => Host::Domain(domain),
+            None => Host::Literal(self.address_literal()?),
         };
+        // Characters were read a byte at a time.
+        let spelled = String::from_utf8(self.input[start..self.at].to_vec()).ok()?;
         Some(Mailbox {
-            spelled: self.since(start),
-            canonical: format!("{local}@{host}").to_ascii_lowercase(),
+            spelled,
+            local,
+            host,
         })
     }
 
-    /// `Local-part = Dot-string / Quoted-string`. Returns it without quotes that it does not need.
-    fn local_part(&mut self) -> Read<String> {
-        let content = match self.attempt(Self::dot_string) {
-            Some(text) => text,
-            None => self.quoted_string()?,
-        };
-        let mut again = Reader::new(content.as_bytes(), self.allowed);
-        let needs_quotes = again.dot_string().is_none() || !again.is_at_end();
-        let escaped = content.replace('\\', "\\\\").replace('"', "\\\"");
-        let text = if needs_quotes { escaped } else { content };
-        // RFC 5321 section 4.5.3.1.1; quotes are not counted.
-        (text.len() <= 64).then_some(())?;
-        Some(if needs_quotes {
-            format!("\"{text}\"")
-        } else {
-            text
+    /// `Local-part = Dot-string / Quoted-string`
+    fn local_part(&mut self) -> Read<LocalPart> {
+        if let Some(means) = self.attempt(Self::dot_string) {
+            let is_quoted = false;
+            return Some(LocalPart { means, is_quoted });
+        }
+        Some(LocalPart {
+            means: self.quoted_string()?,
+            is_quoted: true,
         })
     }
 
     /// `Dot-string = Atom *("." Atom)`
-    fn dot_string(&mut self) -> Read<String> {
+    pub(crate) fn dot_string(&mut self) -> Read<String> {
         let start = self.at;
         self.atom()?;
         while self
@@ -164,13 +177,13 @@ impl<'a> Reader<'a> {
 
     /// `Quoted-string = DQUOTE *QcontentSMTP DQUOTE`. Returns what it means.
     fn quoted_string(&mut self) -> Read<String> {
-        let mut content = String::new();
+        let mut content = Vec::new();
         self.literal("\"")?;
         while let Some(byte) = self.attempt(Self::qcontent_smtp) {
-            content.push(char::from(byte));
+            content.push(byte);
         }
         self.literal("\"")?;
-        Some(content)
+        Some(String::from_utf8_lossy(&content).into_owned())
     }
 
     /// `QcontentSMTP = qtextSMTP / quoted-pairSMTP`
@@ -181,9 +194,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `qtextSMTP = %d32-33 / %d35-91 / %d93-126`
+    /// `qtextSMTP = %d32-33 / %d35-91 / %d93-126`, `qtextSMTP =/ UTF8-non-ascii`
     fn qtext_smtp(&mut self) -> Read<u8> {
-        self.one(|byte| matches!(byte, 32..=33 | 35..=91 | 93..=126))
+        self.one(|byte| matches!(byte, 32..=33 | 35..=91 | 93..=126 | 128..))
     }
 
     /// `quoted-pairSMTP = %d92 %d32-126`
@@ -220,29 +233,28 @@ impl<'a> Reader<'a> {
         Some(domain)
     }
 
-    /// `sub-domain = Let-dig [Ldh-str]`, and not longer than a label may be (RFC 1035 section 2.3.4).
+    /// `sub-domain = Let-dig [Ldh-str]`, and not longer than a label may be (RFC 1035 section 2.3.4);
+    /// `sub-domain =/ U-label`, whose length is that of its A-label. What a U-label is, IDNA says.
     fn sub_domain(&mut self) -> Read<()> {
         let start = self.at;
         self.let_dig()?;
         self.attempt(Self::ldh_str);
-        (self.at - start <= 63).then_some(())
+        let label = &self.input[start..self.at];
+        (label.len() <= 63 || !label.is_ascii()).then_some(())
     }
 
     /// `Let-dig = ALPHA / DIGIT`
     fn let_dig(&mut self) -> Read<u8> {
-        self.one(|byte| byte.is_ascii_alphanumeric())
+        self.one(is_let_dig)
     }
 
     /// `Ldh-str = *( ALPHA / DIGIT / "-" ) Let-dig`
     fn ldh_str(&mut self) -> Read<()> {
         let start = self.at;
-        while self
-            .one(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            .is_some()
-        {}
+        while self.one(|byte| is_let_dig(byte) || byte == b'-').is_some() {}
         // The last of them must be a Let-dig: what was read too far is given back.
         while self.at > start {
-            if self.input[self.at - 1].is_ascii_alphanumeric() {
+            if is_let_dig(self.input[self.at - 1]) {
                 return Some(());
             }
             self.at -= 1;
@@ -388,7 +400,9 @@ impl<'a> Reader<'a> {
 
     /// `Standardized-tag = Ldh-str`
     fn standardized_tag(&mut self) -> Read<()> {
-        self.ldh_str()
+        let start = self.at;
+        self.ldh_str()?;
+        self.input[start..self.at].is_ascii().then_some(())
     }
 
     /// `dcontent = %d33-90 / %d94-126`
@@ -397,9 +411,15 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// `atext` (RFC 5322 section 3.2.3)
+/// A letter or digit of a label, or a byte of one beyond ASCII.
+const fn is_let_dig(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || !byte.is_ascii()
+}
+
+/// `atext` (RFC 5322 section 3.2.3), `atext =/ UTF8-non-ascii` (RFC 6531 section 3.3)
 const fn is_atext(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
+        || !byte.is_ascii()
         || matches!(
             byte,
             b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'/'

@@ -17,8 +17,6 @@ pub(crate) enum Leniency {
     AnyString,
     /// `1*20DIGIT`: more digits are a message that is too big, which is the better answer.
     MoreDigitsInSize,
-    /// What stands between words, and at the end of most lines, may hold tabs: to a reader they look alike.
-    TabsAmongSpaces,
     /// RFC 4291 lets `::` stand for a single group; RFC 5321 asks for two.
     OneGroupOfZeros,
 }
@@ -32,7 +30,6 @@ impl Leniency {
         Self::DotBehindDomain,
         Self::AnyString,
         Self::MoreDigitsInSize,
-        Self::TabsAmongSpaces,
         Self::OneGroupOfZeros,
     ];
 
@@ -46,7 +43,6 @@ impl Leniency {
             Self::DotBehindDomain => "RCPT TO:<a@b.>",
             Self::AnyString => "VRFY <a@b>",
             Self::MoreDigitsInSize => "MAIL FROM:<a@b> SIZE=000000000000000000001",
-            Self::TabsAmongSpaces => "MAIL FROM:<a@b>\tSIZE=1",
             Self::OneGroupOfZeros => "RCPT TO:<a@[IPv6:1:2:3:4:5:6:7::]>",
         }
     }

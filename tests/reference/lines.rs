@@ -7,8 +7,48 @@ type Line = BoxedStrategy<String>;
 
 /// What is put in the place of something else, beside any byte: what means something to the grammar.
 const SPOILERS: &[&str] = &[
-    "<", ">", "@", "\"", "\\", ".", "-", ":", ",", "[", "]", " ", "  ", "\t", "=", "a", "0",
-    "IPv6:", "::", "<>", "é", "\x7f", "\x1f", "(", ")", ";", "_", "1:2", "SIZE=1", "..", "@@",
+    "ü",
+    "Ｕ",
+    "＠",
+    "ﾊﾞ",
+    "e\u{301}",
+    "Σ",
+    "\u{85}",
+    "\u{2028}",
+    "xn--bcher-kva",
+    "한",
+    "\u{3002}",
+    "<",
+    ">",
+    "@",
+    "\"",
+    "\\",
+    ".",
+    "-",
+    ":",
+    ",",
+    "[",
+    "]",
+    " ",
+    "  ",
+    "\t",
+    "=",
+    "a",
+    "0",
+    "IPv6:",
+    "::",
+    "<>",
+    "é",
+    "\x7f",
+    "\x1f",
+    "(",
+    ")",
+    ";",
+    "_",
+    "1:2",
+    "SIZE=1",
+    "..",
+    "@@",
 ];
 
 /// One of these, as it stands.
@@ -41,8 +81,10 @@ fn local_part() -> Line {
     let atom = prop_oneof![
         4 => "[a-z0-9!#$%&'*+/=?^_`{|}~-]{1,8}",
         1 => one_of(&["u", "postmaster", "x"]),
+        1 => "[a-züÜßσςΣＵｕﾊﾞ한\u{301}]{1,6}",
     ];
     let content = prop_oneof![
+        "[üßΣﾊＡé\u{301} ]{1,3}",
         "[ !#-\\[\\]-~]{1,4}",
         one_of(&["\\\"", "\\\\", "\\a", "\\ ", ".", "u"]),
     ];
@@ -55,6 +97,8 @@ fn local_part() -> Line {
 fn domain() -> Line {
     let label = prop_oneof![
         6 => "[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?",
+        1 => "[a-züßσΣＵﾊ한-]{1,8}",
+        1 => one_of(&["xn--bcher-kva", "bücher", "BÜCHER", "xn--a"]),
         1 => (60_usize..66).prop_map(|len| "d".repeat(len)),
     ];
     (joined(label, ".", 5), select(&["", "", "", ".", ".."][..]))
@@ -119,6 +163,10 @@ fn parameters() -> Line {
         "BODY",
         "BODY=9BIT",
         "BODY=BINARYMIME",
+        "SMTPUTF8",
+        "smtputf8",
+        "SMTPUTF8=1",
+        "REQUIRETLS",
     ]);
     let other = (
         "[A-Za-z0-9][A-Za-z0-9-]{0,5}",

@@ -11,9 +11,11 @@ use nom::combinator::all_consuming;
 use std::borrow::Cow;
 
 impl<'a> Mailbox<'a> {
-    /// What was spelled, if it is an address; it need not have a canonical form.
-    pub(super) fn check(&self) -> Result<&'a str, AddressError> {
-        self.local.check()?;
+    /// What was spelled, if somebody may write from there. It need not have a canonical form, and its local part may be longer
+    /// than ours: those that mailing lists and forwarders make (VERP, SRS) are, and RFC 5321 section 4.5.3.1 asks servers
+    /// for as few limits as they can do with.
+    pub(super) fn check_sender(&self) -> Result<&'a str, AddressError> {
+        self.local.plain()?;
         if let Host::Domain(labels) = self.host
             && !labels.is_ascii()
         {
