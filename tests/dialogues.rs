@@ -341,6 +341,7 @@ impl Stage {
             }
             "reserved" => assert_eq!(self.ledger.used(), value, "bytes reserved"),
             "shutdown" => self.session.shut_down(&self.metrics),
+            "withhold_tls" => self.session.withhold_tls(),
             _ => panic!("no such directive: {directive}"),
         }
     }

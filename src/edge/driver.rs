@@ -3,7 +3,7 @@
 //! The session says what to do next ([`Action`]) and the driver does it. It decides nothing about the protocol.
 
 use super::answers::{Later, Storing, open_body, place, placed, store};
-use super::arrivals::answer;
+use super::arrivals::{Door, answer};
 use super::core::{Arrival, Core, HeldLease, Stage};
 use super::link::{Filled, Link};
 use crate::clock::Instant;
@@ -113,7 +113,11 @@ impl Driver<'_> {
         let live = self.core.live();
         let door = Rc::clone(&self.arrival.door);
         let implicit_tls = door.kind == Listener::Smtps;
+        let tls_is_withheld = self.must_withhold_tls(&door);
         if implicit_tls {
+            if tls_is_withheld {
+                return Err(Ended::TlsFailed);
+            }
             Box::pin(self.handshake(live.tls_of(door.number))).await?;
         }
         self.level = self.core.level();
@@ -130,6 +134,9 @@ impl Driver<'_> {
         };
         drop((live, door));
         let mut session: Session<HeldLease> = Session::new(profile, self.core.now());
+        if tls_is_withheld {
+            session.withhold_tls();
+        }
         let mut told = false;
         loop {
             match self.core.stage() {
@@ -160,6 +167,16 @@ impl Driver<'_> {
             }
             self.link
                 .feed(|input| session.receive(input, self.core.now(), self.core.metrics()));
+        }
+    }
+
+    /// Whether this client has failed so many handshakes that it gets no other for now. Asked once a connection: those that
+    /// are open already may fail once more.
+    fn must_withhold_tls(&self, door: &Door) -> bool {
+        let counted = &self.arrival.counted;
+        match door.kind {
+            Listener::Smtps => counted.must_refuse(self.core, ClientLimit::TlsFailures),
+            Listener::Smtp => counted.is_used_up(self.core, ClientLimit::TlsFailures),
         }
     }
 
@@ -242,13 +259,6 @@ impl Driver<'_> {
     }
 
     async fn handshake(&mut self, config: Arc<rustls::ServerConfig>) -> Result<(), Ended> {
-        if self
-            .arrival
-            .counted
-            .must_refuse(self.core, ClientLimit::TlsFailures)
-        {
-            return Err(Ended::TlsFailed);
-        }
         let began = self.core.exact_now();
         let in_force = self.core.live();
         let timeout = in_force.under(self.core.level()).handshake_timeout;
@@ -434,7 +444,6 @@ const fn ended(reason: CloseReason) -> Ended {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::edge::arrivals::Door;
     use crate::edge::core::Purpose;
     use crate::edge::link::tests::{core, pair};
     use crate::edge::standing::Counted;

@@ -160,6 +160,8 @@ impl<L> Session<L> {
             self.refuse(&Reply::BadSequence, Offence::Sequence, turn);
         } else if more_input {
             self.refuse_starttls(turn);
+        } else if self.tls_is_withheld {
+            self.answer_junk(&Reply::ClientTlsFailures, turn);
         } else {
             self.abort(turn);
             self.say(&Reply::ReadyForTls, turn);

@@ -46,6 +46,7 @@ pub struct Session<L> {
     /// Whether the driver still has input that was not used up: then replies need not go yet.
     input_left: bool,
     stopping: bool,
+    pub(super) tls_is_withheld: bool,
 }
 
 /// What a session knows of its connection from the start.
@@ -150,6 +151,7 @@ impl<L> Session<L> {
             tarpit: Tarpit::Off,
             input_left: false,
             stopping: false,
+            tls_is_withheld: false,
         };
         session.write(&Reply::Greeting);
         session
@@ -268,6 +270,11 @@ impl<L> Session<L> {
         let normally = &mut self.profile.message_bytes_max_normally;
         *normally = (*normally).max(limits.message_bytes_max);
         self.profile.limits = limits;
+    }
+
+    /// STARTTLS is refused for now: this client has failed too many handshakes. It may go on without, or come again.
+    pub const fn withhold_tls(&mut self) {
+        self.tls_is_withheld = true;
     }
 
     /// The pause that [`Action::Pause`] asked for is over.
