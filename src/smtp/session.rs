@@ -573,7 +573,7 @@ impl<L> Session<L> {
     }
 
     pub(super) fn stop_if_idle(&mut self, turn: Turn<'_>) {
-        if self.stopping && matches!(self.stage, Stage::Idle) {
+        if self.stopping && matches!(self.stage, Stage::Idle | Stage::InUnwantedChunk(_)) {
             self.end(&Reply::ShuttingDown, CloseReason::Shutdown, turn);
         }
     }
