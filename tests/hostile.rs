@@ -4,10 +4,10 @@
 mod gateway;
 
 use gateway::smtp::client_hello;
-use gateway::{Client, Gateway, OPEN_DOORS, reset};
+use gateway::{Client, Gateway, OPEN_DOORS, PATIENCE, reset};
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A whole session: what is said, and how many replies are read before the next piece is.
 const SESSION: [(&str, usize); 4] = [
@@ -471,4 +471,28 @@ fn n06_metrics_are_the_operators_and_do_not_grow_with_what_strangers_say() {
     (5..500).for_each(say);
     gateway.await_rest(0);
     assert_eq!(series(), before);
+}
+
+#[test]
+fn f04_when_descriptors_run_out_accepting_rests_and_mail_goes_on_afterwards() {
+    const FILES: u32 = 120;
+    let gateway = Gateway::start_with_files(FILES, "[pressure]\npin = \"normal\"\n");
+    let (address, token) = gateway.create("exhausted");
+    // More than both cores' tables hold; the kernel takes the rest on and lets them wait.
+    let began = Instant::now();
+    let crowd: Vec<_> = (0..3 * FILES)
+        .map(|_| Client::connect(gateway.smtp))
+        .collect();
+    let failed = || gateway.metric("mayfly_smtp_accept_errors_total", "");
+    while failed() < 10 {
+        assert!(began.elapsed() < PATIENCE, "descriptors have not run out");
+        std::thread::yield_now();
+    }
+    // Each of two cores tries again every tenth of a second.
+    let rests = began.elapsed().as_millis() / 100 + 2;
+    assert!(u128::from(failed()) <= 2 * rests, "it spins");
+    drop(crowd);
+    let reply = gateway.deliver(&address, "Subject: afterwards");
+    assert!(reply.starts_with("250"), "{reply}");
+    assert_eq!(gateway.held(&token), 1);
 }

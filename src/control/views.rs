@@ -73,6 +73,7 @@ fn summary_of(entry: &Entry, parsed: Option<&Message<'_>>, wall: &WallClock) -> 
         "received_at": wall.rfc3339(entry.message.received_at),
         "expires_at": wall.rfc3339(entry.expires_at),
         "tls": entry.message.tls,
+        "require_tls": entry.message.require_tls,
     })
 }
 

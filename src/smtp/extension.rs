@@ -39,7 +39,8 @@ impl Extensions {
     /// None of them.
     pub const NONE: Self = Self(0);
 
-    /// What of these can be had now: BINARYMIME needs CHUNKING (RFC 3030 section 3), STARTTLS has no place inside TLS (RFC 3207
+    /// What of these can be had now: BINARYMIME needs CHUNKING (RFC 3030 section 3), SMTPUTF8 needs 8BITMIME (RFC 6531 section
+    /// 3.1), STARTTLS has no place inside TLS (RFC 3207
     /// section 4.2), and REQUIRETLS has none outside of it (RFC 8689 section 2).
     #[must_use]
     pub const fn in_force(self, tls: bool) -> Self {
@@ -47,9 +48,13 @@ impl Extensions {
             true => self.without(Extension::StartTls),
             false => self.without(Extension::RequireTls),
         };
-        match it.offers(Extension::Chunking) {
+        let it = match it.offers(Extension::Chunking) {
             true => it,
             false => it.without(Extension::BinaryMime),
+        };
+        match it.offers(Extension::EightBitMime) {
+            true => it,
+            false => it.without(Extension::SmtpUtf8),
         }
     }
 
@@ -134,5 +139,7 @@ mod tests {
         assert!(tls.offers(Extension::BinaryMime));
         let lines_only = Extensions::ALL.without(Extension::Chunking).in_force(true);
         assert!(!lines_only.offers(Extension::BinaryMime));
+        let seven_bits = Extensions::ALL.without(Extension::EightBitMime);
+        assert!(!seven_bits.in_force(true).offers(Extension::SmtpUtf8));
     }
 }

@@ -93,10 +93,6 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "D17",
         "nothing is relayed: there is no TLS towards another server",
     ),
-    (
-        "F4",
-        "the banner says the backlog that is in force; no test takes all descriptors from the process",
-    ),
     ("F10", "no name is looked up in DNS"),
 ];
 
@@ -113,29 +109,31 @@ fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
     }
 }
 
+/// Whether a test is named by the row: `a01_...` or `a1_...`, or several rows in one: `n2_and_n3_...`.
+fn has_test(files: &[(String, String)], chapter: char, number: u32) -> bool {
+    let starts = [
+        format!("{chapter}{number}_"),
+        format!("{chapter}{number:02}_"),
+    ];
+    let tests = files
+        .iter()
+        .flat_map(|(_, text)| text.split("#[test]\nfn ").skip(1));
+    let mut names = tests.filter_map(|test| test.split('(').next());
+    names.any(|name| {
+        let mut rows = name.split("_and_");
+        rows.any(|part| {
+            let part = format!("{part}_");
+            starts.iter().any(|start| part.starts_with(start))
+        })
+    })
+}
+
 #[test]
 fn every_row_has_a_test_or_a_reason() {
     let mut files = Vec::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     sources(&root.join("tests"), &mut files);
-    // `a01_...` or `a1_...`, or several rows in one: `n2_and_n3_...`.
-    let has_test = |chapter: char, number: u32| {
-        let starts = [
-            format!("{chapter}{number}_"),
-            format!("{chapter}{number:02}_"),
-        ];
-        let tests = files
-            .iter()
-            .flat_map(|(_, text)| text.split("#[test]\nfn ").skip(1));
-        let mut names = tests.filter_map(|test| test.split('(').next());
-        names.any(|name| {
-            let mut rows = name.split("_and_");
-            rows.any(|part| {
-                let part = format!("{part}_");
-                starts.iter().any(|start| part.starts_with(start))
-            })
-        })
-    };
+    let has_test = |chapter, number| has_test(&files, chapter, number);
     for (row, file, test) in ELSEWHERE {
         let text = fs::read_to_string(root.join(file)).expect("it can be read");
         let declared = format!("#[test]\nfn {test}(");
@@ -157,4 +155,57 @@ fn every_row_has_a_test_or_a_reason() {
         assert!(!(named && left_out), "{row} has a test: it is not left out");
     }
     assert!(missing.is_empty(), "rows without a test: {missing:?}");
+}
+
+/// Every word between backquotes in this text.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_tests_that_the_pages_name_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "tests"] {
+        sources(&root.join(folder), &mut files);
+    }
+    let page = |name: &str| fs::read_to_string(root.join("docs").join(name)).expect("it is there");
+    let conformance = page("conformance.md");
+    let mut seen = 0;
+    for row in conformance.lines().filter(|line| line.starts_with('|')) {
+        let tested = row.trim_end_matches(" |").rsplit(" | ").next();
+        for name in quoted(tested.unwrap_or_default()) {
+            let is_test = name.contains('_') && !name.contains(['/', '.', ' ', '=']);
+            let is_dialogue = root.join(format!("tests/transcripts/{name}.smtp")).exists();
+            if is_test && !is_dialogue {
+                seen += 1;
+                let declared = format!("fn {name}(");
+                let exists = files.iter().any(|(_, text)| text.contains(&declared));
+                assert!(exists, "docs/conformance.md names {name}, which is no test");
+            }
+            if name.starts_with("tests/") {
+                assert!(root.join(name).exists(), "docs/conformance.md names {name}");
+            }
+        }
+    }
+    assert!(seen > 30, "the page names tests");
+    for line in page("vulnerabilities.md").lines() {
+        let rows = line.trim_end_matches(" |").rsplit(" | ").next();
+        for row in rows.unwrap_or_default().split([',', '\u{2013}', ' ']) {
+            let Some((chapter, number)) = row.split_at_checked(1) else {
+                continue;
+            };
+            let (Some(chapter), Ok(number)) = (chapter.chars().next(), number.parse()) else {
+                continue;
+            };
+            if chapter.is_ascii_uppercase() && line.starts_with('|') {
+                let named = has_test(&files, chapter.to_ascii_lowercase(), number);
+                let elsewhere = ELSEWHERE.iter().any(|(it, ..)| *it == row);
+                assert!(
+                    named || elsewhere,
+                    "docs/vulnerabilities.md names {row}, which no test is named by"
+                );
+            }
+        }
+    }
 }

@@ -290,6 +290,8 @@ impl Driver {
                 Action::Wait { deadline } => {
                     let goes_on = !self.told || self.session.in_transaction();
                     assert!(goes_on, "a session that was told to stop waits for more");
+                    // Under new pressure it may have passed before it was set: then the alarm rings at once.
+                    let deadline = deadline.max(tools.now);
                     self.waiting = Waiting::Input { deadline };
                     return outputs.push(Output::Alarm(deadline));
                 }
