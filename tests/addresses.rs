@@ -13,7 +13,7 @@ use std::net::IpAddr;
 const SETTINGS: &str = "[recipients]\ndomains = [\"mayfly.test\", \"B\u{fc}cher.Test\"]\nsubdomains = true\nsubaddress_separators = \"+-\"\n";
 
 #[test]
-fn every_spelling_is_the_same_mailbox_to_the_api_and_to_smtp() {
+fn m10_every_spelling_is_the_same_mailbox_to_the_api_and_to_smtp() {
     let gateway = Gateway::start(SETTINGS);
     let create = |local_part: &str, domain: &str| {
         let fields = format!("{{\"local_part\":\"{local_part}\",\"domain\":\"{domain}\"}}");
