@@ -75,8 +75,11 @@ fn told_to_stop_it_lets_transactions_finish_and_ends_everything_else() {
         let farewell = client.rest();
         assert!(farewell.starts_with("421 4.3.2"), "{farewell}");
     }
-    let refused = std::net::TcpStream::connect(gateway.smtp);
-    assert!(refused.is_err(), "nobody listens any more");
+    // Each core closes its own listeners; the last one may be a moment behind.
+    poll(|| match std::net::TcpStream::connect(gateway.smtp) {
+        Ok(_) => Err("somebody still listens".to_owned()),
+        Err(_) => Ok(()),
+    });
     sending.raw(b"\r\nmade it\r\n.\r\n");
     sending.expect("250 2.0.0");
     assert!(sending.rest().starts_with("421 4.3.2"));
