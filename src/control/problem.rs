@@ -42,6 +42,8 @@ pub(super) enum Problem {
     NoSuchMailbox,
     /// The mailbox has no such message.
     NoSuchMessage,
+    /// The message has no such part.
+    NoSuchPart,
     /// The address is somebody's.
     Taken,
     /// The request took too long.
@@ -52,6 +54,8 @@ pub(super) enum Problem {
     TooManyWatchers,
     /// No token was presented.
     Unauthorized,
+    /// A message could not be taken apart.
+    Unreadable,
     /// The body has a field that we do not know; its name, if it may be repeated, and which there are.
     UnknownField(Option<String>, &'static str),
 }
@@ -107,6 +111,11 @@ impl Problem {
                 "no-such-message",
                 "The mailbox has no such message. It may have expired.",
             ),
+            Self::NoSuchPart => (
+                S::NOT_FOUND,
+                "no-such-part",
+                "The message has no such part.",
+            ),
             Self::Taken => (S::CONFLICT, "taken", "Somebody holds this address."),
             Self::Timeout => (
                 S::REQUEST_TIMEOUT,
@@ -127,6 +136,11 @@ impl Problem {
                 S::UNAUTHORIZED,
                 "no-token",
                 "Send the mailbox's token as 'Authorization: Bearer <token>'.",
+            ),
+            Self::Unreadable => (
+                S::INTERNAL_SERVER_ERROR,
+                "unreadable",
+                "This message could not be taken apart. Its source can be read under /raw.",
             ),
             Self::UnknownField(_, known) => (S::UNPROCESSABLE_ENTITY, "unknown-field", *known),
         }
