@@ -129,7 +129,12 @@ fn session(c: &mut Criterion) {
         extensions: Extensions::ALL.without(Extension::StartTls),
         xclient: false,
         tls: false,
-        limits: Arc::new(Limits::default()),
+        // The whole conversation is one piece.
+        limits: Arc::new(Limits {
+            forbid_early_pipelining: false,
+            ..Limits::default()
+        }),
+        message_bytes_max_normally: Limits::default().message_bytes_max,
     };
     let (ledger, metrics) = (Ledger::new(1 << 30), CoreMetrics::default());
     let mut group = c.benchmark_group("session");

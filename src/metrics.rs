@@ -18,7 +18,7 @@ pub use measure::{
 macro_rules! labels {
     ($( $(#[doc = $about:literal])* $name:ident as $label:literal { $( $variant:ident = $word:literal ),* $(,)? } )*) => {$(
         $(#[doc = $about])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum $name { $(
             #[doc = concat!("`", $word, "`")]
             $variant
@@ -44,6 +44,7 @@ labels! {
 
     /// An SMTP command, as far as it was understood.
     Command as "command" {
+        Bdat = "bdat",
         Data = "data",
         Ehlo = "ehlo",
         Expn = "expn",
@@ -57,6 +58,7 @@ labels! {
         StartTls = "starttls",
         Unknown = "unknown",
         Vrfy = "vrfy",
+        Xclient = "xclient",
     }
 
     /// The code of an SMTP reply.
@@ -68,14 +70,17 @@ labels! {
         R252 = "252",
         R354 = "354",
         R421 = "421",
+        R450 = "450",
         R451 = "451",
         R452 = "452",
+        R454 = "454",
         R500 = "500",
         R501 = "501",
         R502 = "502",
         R503 = "503",
         R521 = "521",
         R550 = "550",
+        R551 = "551",
         R552 = "552",
         R553 = "553",
         R554 = "554",
@@ -85,10 +90,33 @@ labels! {
     /// Why a connection was turned away before its session began.
     Refused as "reason" {
         ClientConnections = "client_connections",
+        ClientRate = "client_rate",
         Connections = "connections",
+        EarlyTalker = "early_talker",
         Memory = "memory",
+        Pressure = "pressure",
+        Proxy = "proxy",
         Rate = "rate",
         Shutdown = "shutdown",
+    }
+
+    /// How much strain the process is under.
+    Pressure as "level" {
+        Normal = "normal",
+        Strained = "strained",
+        Overloaded = "overloaded",
+        Refusing = "refusing",
+    }
+
+    /// What one client had too much of in a minute.
+    ClientLimit as "limit" {
+        Aborted = "aborted",
+        Bytes = "bytes",
+        Connections = "connections",
+        FailedRecipients = "failed_recipients",
+        Messages = "messages",
+        Recipients = "recipients",
+        TlsFailures = "tls_failures",
     }
 
     /// How a session ended.
@@ -108,6 +136,7 @@ labels! {
         LineTooLong = "line_too_long",
         NulByte = "nul_byte",
         PipelinedBehindStartTls = "pipelined_behind_starttls",
+        PipelinedTooEarly = "pipelined_too_early",
         Sequence = "sequence",
         Syntax = "syntax",
         TooManyErrors = "too_many_errors",
@@ -127,6 +156,7 @@ labels! {
     /// Why a message was refused after its recipients had been accepted.
     Rejected as "reason" {
         BareNewline = "bare_newline",
+        EmptyChunk = "empty_chunk",
         Memory = "memory",
         NulByte = "nul_byte",
         TooBig = "too_big",
@@ -201,10 +231,18 @@ metrics! {
     smtp_connections_total as "mayfly_smtp_connections_total": Family<Listener>,
     /// Connections open now.
     smtp_connections as "mayfly_smtp_connections": Gauge,
-    /// Connections turned away with a 421 before a session began.
+    /// Connections turned away before a session began: with a 421, early talkers with a 554, those without the PROXY
+    /// header that they need without a word.
     smtp_connections_refused as "mayfly_smtp_connections_refused_total": Family<Refused>,
+    /// Times that a client was refused something because it had had too much of it in the last minute.
+    client_limits_hit as "mayfly_client_limits_hit_total": Family<ClientLimit>,
+    /// Steps to a level of pressure, by the level that was reached.
+    pressure_steps as "mayfly_pressure_steps_total": Family<Pressure>,
     /// Sessions that ended, by how.
     smtp_sessions_ended as "mayfly_smtp_sessions_ended_total": Family<Ended>,
+    /// Connections that a proxy opened for itself, to see whether mayfly lives. They are in none of the other counts of
+    /// connections and sessions.
+    smtp_health_checks as "mayfly_smtp_health_checks_total": Counter,
     /// Time from accepting a connection to its end.
     smtp_session_duration as "mayfly_smtp_session_duration_seconds": Histogram<Stay>,
     /// Failed accepts. Accepting pauses when descriptors run out, so this grows slowly even then.
@@ -231,7 +269,7 @@ metrics! {
     message_size as "mayfly_message_size_bytes": Histogram<Size>,
     /// Time from an accepted MAIL to its message being stored, for accepted messages.
     transaction_duration as "mayfly_smtp_transaction_duration_seconds": Histogram<Latency>,
-    /// Time from the 354 to the end of data, for accepted messages.
+    /// Time from the 354, or from the first BDAT, to the end of data, for accepted messages.
     data_duration as "mayfly_smtp_data_duration_seconds": Histogram<Latency>,
     /// Time from the end of data to the reply being handed to the kernel.
     data_ack as "mayfly_smtp_data_ack_duration_seconds": Histogram<Latency>,

@@ -169,6 +169,12 @@ impl<T> Slab<T> {
         })
     }
 
+    /// All values, taken out.
+    pub fn into_values(self) -> impl Iterator<Item = T> {
+        let pages = self.pages.into_iter().flatten();
+        pages.flat_map(|page| page.slots.into_iter().filter_map(|slot| slot.value))
+    }
+
     /// The lowest page with room. Looks at one word for each 65,536 places at most.
     fn page_with_room(&mut self) -> usize {
         while let Some(word) = self.open.get(self.first_open) {

@@ -153,6 +153,11 @@ impl<T> Wheel<T> {
         None
     }
 
+    /// Every value that has not been handed out, whenever it was to ring.
+    pub fn into_values(self) -> impl Iterator<Item = T> {
+        self.nodes.into_values().map(|node| node.value)
+    }
+
     /// Hands what is due to `ring`, in at most `work_max` steps; says whether more is due.
     pub fn advance(&mut self, now: Instant, work_max: usize, mut ring: impl FnMut(T)) -> bool {
         let mut work = work_max;
@@ -289,6 +294,18 @@ mod tests {
 
     fn secs(secs: u64) -> Instant {
         Instant::from_secs(secs)
+    }
+
+    #[test]
+    fn everybody_who_waits_can_be_called_at_once() {
+        let mut wheel = Wheel::new();
+        for secs in [1, 5, 100_000] {
+            wheel.insert(Instant::from_secs(secs), secs);
+        }
+        wheel.advance(Instant::from_secs(2), 10, |_| ());
+        let mut left: Vec<u64> = wheel.into_values().collect();
+        left.sort_unstable();
+        assert_eq!(left, [5, 100_000]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod gateway;
 
 use gateway::tools::{program, run, said, succeed};
-use gateway::{Gateway, poll};
+use gateway::{Gateway, Ports, poll};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -163,6 +163,41 @@ fn a_session_is_resumed_at_its_listener_and_at_no_other() {
     assert_eq!(gateway.metric("mayfly_tls_handshakes_total", "resumed"), 4);
     assert_eq!(gateway.metric("mayfly_tls_handshakes_total", "full"), 8);
     assert_eq!(gateway.metric("mayfly_tls_handshakes_total", "tls12"), 6);
+}
+
+#[test]
+fn d13_a_ticket_of_one_listener_is_worth_nothing_at_another_of_its_kind() {
+    let two = "[\"127.0.0.1:0\", \"127.0.0.1:0\"]";
+    let variables = [
+        ("MAYFLY__LISTEN__SMTP", two),
+        ("MAYFLY__LISTEN__SMTPS", two),
+    ];
+    let mut gateway = Gateway::try_start(Ports::FREE, "", &variables).expect("it starts");
+    let said = gateway.said().to_owned();
+    let ticket = gateway.folder().join("ticket");
+    let ticket = ticket.to_str().expect("text");
+    for (name, starttls) in [("smtp", &STARTTLS[..]), ("smtps", &[][..])] {
+        let line = said
+            .lines()
+            .find(|line| line.split_whitespace().next() == Some(name));
+        let words = line.expect("it is named").split_whitespace();
+        let [first, second]: [SocketAddr; 2] = words
+            .filter_map(|word| word.parse().ok())
+            .collect::<Vec<_>>()
+            .try_into()
+            .expect("two");
+        for (to, option, kind) in [
+            (first, "-sess_out", "\nNew, "),
+            (first, "-sess_in", "\nReused, "),
+            (second, "-sess_in", "\nNew, "),
+        ] {
+            let (done, said) = s_client(to, &[starttls, &[option, ticket]].concat());
+            assert!(
+                done && said.contains("221 2.0.0") && said.contains(kind),
+                "{said}"
+            );
+        }
+    }
 }
 
 #[test]

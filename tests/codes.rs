@@ -1,6 +1,7 @@
 //! How well codes and links are found: sample mails in many languages, each with the answer that a
 //! person would give. The table that this prints stands in docs/api.md.
 
+#![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 #![cfg(feature = "reading")]
 #![forbid(unsafe_code)]
 

@@ -3,6 +3,7 @@
 //! mail-parser's samples come with its sources; CPython's with Debian's package of Python's own tests (tests/setup).
 //! What is not there is left out, and said.
 
+#![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 #![cfg(feature = "reading")]
 #![forbid(unsafe_code)]
 

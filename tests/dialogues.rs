@@ -3,24 +3,29 @@
 //! ```text
 //! # what the file is about
 //! --- errors_max=3 starttls     a new session; what differs from the defaults
+//! --- without=CHUNKING          an extension is not offered
 //! S: 250 mx.test                the server says this line, CRLF included
 //! C: HELO x                     the client says this line; lines in a row come as one batch
 //! c: HELO                       the same without CRLF
 //! ? Recipient <u@mx.test> size=0    the session asks
+//! ? Pause 5                     or wants nothing to happen for so many seconds, which then pass
 //! ! accept                      and is answered
 //! | Subject: x                  a line of the message that it hands over with `? Message`
+//! + x                           a part of it without CRLF
 //! X: Quit                       the session ends
 //! @ advance 300                 the clock moves by seconds
 //! @ alive                       the deadline is not yet reached
 //! @ expire                      the deadline is reached
 //! @ shutdown                    the server stops
+//! @ message_bytes_max 1000      other limits hold from now on
 //! @ held 2                      so many leases are held
 //! @ reserved 0                  so many bytes are reserved
 //! ```
 //!
-//! In `C:`, `c:` and `|` lines `\r`, `\n`, `\0`, `\\` and `\x41` are bytes, and `\{5*ab}` is `ab` five
+//! In `C:`, `c:`, `|` and `+` lines `\r`, `\n`, `\0`, `\\` and `\x41` are bytes, and `\{5*ab}` is `ab` five
 //! times. Each session is played with its input whole and in chunks of 1, 2 and 7 bytes (only
-//! whole if it says `--- whole`); every byte of output is compared.
+//! whole if it says `--- whole`); every byte of output is compared. Whether a client waits for replies depends on how its
+//! input is cut, so it does not matter here unless an option says `forbid_early_pipelining`.
 
 #![forbid(unsafe_code)]
 
@@ -31,7 +36,9 @@ use mayfly::clock::Instant;
 use mayfly::mail::{BodyWriter, Ledger};
 use mayfly::metrics::CoreMetrics;
 use mayfly::settings::{Bytes, Span};
-use mayfly::smtp::{Action, Extensions, Limits, Question, Reply, Session, Verdict};
+use mayfly::smtp::{
+    Action, Extension, Extensions, Limits, Newlines, Question, Reply, Session, Verdict,
+};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -52,10 +59,27 @@ struct Batch {
     line_number: usize,
     cause: Cause,
     output: String,
-    /// Question and verdict; the end has no verdict.
-    exchanges: VecDeque<(String, String)>,
+    exchanges: VecDeque<Exchange>,
+}
+
+/// Something that the session wants of its driver.
+#[derive(Clone, Debug)]
+struct Exchange {
+    happens: String,
+    /// Its answer; the end has none.
+    verdict: String,
     /// What the message handed over must be.
     body: Vec<u8>,
+}
+
+impl Exchange {
+    fn new(happens: &str) -> Self {
+        Self {
+            happens: happens.to_owned(),
+            verdict: String::new(),
+            body: Vec::new(),
+        }
+    }
 }
 
 /// One session of a file.
@@ -104,18 +128,17 @@ fn scripts(text: &str) -> Vec<Script> {
             }
             ("c:", Cause::Input(bytes)) => bytes.extend(unescaped(rest)),
             ("S:", _) => write!(last.output, "{rest}\r\n").expect("strings take all"),
-            ("X:", _) => last
-                .exchanges
-                .push_back((format!("Close {rest}"), String::new())),
-            ("? ", _) => last
-                .exchanges
-                .push_back((line[2..].to_owned(), String::new())),
-            ("! ", _) => {
-                last.exchanges.back_mut().expect("? stands before !").1 = line[2..].to_owned()
+            ("X:", _) => {
+                let end = Exchange::new(&format!("Close {rest}"));
+                last.exchanges.push_back(end);
             }
-            ("|" | "| ", _) => last
-                .body
-                .extend([unescaped(rest), b"\r\n".to_vec()].concat()),
+            ("? ", _) => last.exchanges.push_back(Exchange::new(&line[2..])),
+            ("! ", _) => last.exchange().verdict = line[2..].to_owned(),
+            ("|" | "| ", _) => {
+                let body = &mut last.exchange().body;
+                body.extend([unescaped(rest), b"\r\n".to_vec()].concat());
+            }
+            ("+ ", _) => last.exchange().body.extend(unescaped(rest)),
             ("@ ", _) => {}
             _ => panic!("line {line_number}: what is {line:?}?"),
         }
@@ -129,7 +152,12 @@ fn batch(line_number: usize, cause: Cause) -> Batch {
         cause,
         output: String::new(),
         exchanges: VecDeque::new(),
-        body: Vec::new(),
+    }
+}
+
+impl Batch {
+    fn exchange(&mut self) -> &mut Exchange {
+        self.exchanges.back_mut().expect("? stands before")
     }
 }
 
@@ -165,6 +193,7 @@ fn unescaped(text: &str) -> Vec<u8> {
 /// A session on the stage.
 struct Stage {
     session: Session<Rc<()>>,
+    limits: Limits,
     metrics: CoreMetrics,
     ledger: Ledger,
     leases: Rc<()>,
@@ -175,36 +204,51 @@ struct Stage {
 
 impl Stage {
     fn new(options: &str) -> Self {
-        let mut limits = Limits::default();
-        let (mut starttls, mut tls) = (false, false);
+        let mut limits = Limits {
+            forbid_early_pipelining: false,
+            ..Limits::default()
+        };
+        let mut extensions = Extensions::ALL.without(Extension::StartTls);
+        let (mut xclient, mut tls, mut normally) = (false, false, None);
         for option in options.split_whitespace() {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             let number = || value.parse::<u64>().expect("a number");
             let count = || value.parse::<u32>().expect("a number");
             match key {
-                "starttls" => starttls = true,
+                "starttls" => extensions = extensions.with(Extension::StartTls),
                 "tls" => tls = true,
+                "xclient" => xclient = true,
+                "without" => extensions = without(extensions, value),
+                "forbid_early_pipelining" => limits.forbid_early_pipelining = true,
                 "whole" => {}
                 "line_bytes_max" => limits.line_bytes_max = Bytes(number()),
                 "recipients_max" => limits.recipients_max = count(),
                 "message_bytes_max" => limits.message_bytes_max = Bytes(number()),
+                "message_bytes_max_normally" => normally = Some(Bytes(number())),
+                "messages_per_session_max" => limits.messages_per_session_max = count(),
                 "reserve_step_bytes" => limits.reserve_step_bytes = Bytes(number()),
                 "errors_max" => limits.errors_max = count(),
                 "junk_commands_max" => limits.junk_commands_max = count(),
                 "hops_max" => limits.hops_max = count(),
                 "command_timeout" => limits.command_timeout = Span::secs(number()),
+                "newlines" if value == "normalize" => limits.newlines = Newlines::Normalize,
                 "data_timeout" => limits.data_timeout = Span::secs(number()),
+                "transaction_timeout" => limits.transaction_timeout = Span::secs(number()),
+                "tarpit" => limits.tarpit = Span::secs(number()),
+                "tarpit_after_errors" => limits.tarpit_after_errors = count(),
                 _ => panic!("unknown option {key}"),
             }
         }
-        let mut profile = profile(Arc::new(limits));
-        profile.tls = tls;
-        if starttls {
-            profile.extensions = Extensions::ALL;
+        let mut profile = profile(Arc::new(limits.clone()));
+        (profile.tls, profile.xclient) = (tls, xclient);
+        profile.extensions = extensions;
+        if let Some(normally) = normally {
+            profile.message_bytes_max_normally = normally;
         }
         let now = Instant::from_secs(1);
         Self {
             session: Session::new(profile, now),
+            limits,
             metrics: CoreMetrics::default(),
             ledger: Ledger::new(1 << 30),
             leases: Rc::new(()),
@@ -215,12 +259,21 @@ impl Stage {
     }
 
     fn play(&mut self, mut batch: Batch, size: usize) {
-        assert!(!self.closed, "the session is over");
+        if self.closed {
+            let Cause::Directive(directive) = &batch.cause else {
+                panic!("the session is over");
+            };
+            return self.direct(directive);
+        }
         let mut input = Vec::new();
         match &batch.cause {
             Cause::Connected => {}
             Cause::Input(bytes) => input.clone_from(bytes),
             Cause::Directive(directive) => self.direct(directive),
+        }
+        if self.closed {
+            assert!(input.is_empty(), "the session is over");
+            return;
         }
         let mut output = Vec::new();
         let mut chunks = input.chunks(size);
@@ -229,16 +282,18 @@ impl Stage {
             match self.session.next_action() {
                 Action::Send(bytes) => output.extend_from_slice(&bytes),
                 Action::Ask(question) => {
-                    let verdict = expect(&mut batch, &describe(&question));
-                    let verdict = self.verdict(question, &verdict, &batch.body);
+                    let expected = expect(&mut batch, &describe(&question));
+                    let verdict = self.verdict(question, &expected.verdict, &expected.body);
                     self.session.answer(verdict, self.now, &self.metrics);
                 }
-                Action::StartTls => match expect(&mut batch, "StartTls").as_str() {
+                Action::StartTls => match expect(&mut batch, "StartTls").verdict.as_str() {
                     "established" => self.session.tls_established(self.now),
                     "plaintext" => self.session.plaintext_behind_starttls(&self.metrics),
                     other => panic!("no such end of a handshake: {other}"),
                 },
                 Action::Pause { until } => {
+                    let seconds = until.since(self.now).as_secs();
+                    expect(&mut batch, &format!("Pause {seconds}"));
                     self.now = until;
                     self.session.resume(self.now);
                 }
@@ -276,8 +331,17 @@ impl Stage {
                 self.session.expire(self.now, &self.metrics);
             }
             "held" => assert_eq!(Rc::strong_count(&self.leases) as u64 - 1, value, "leases"),
+            "message_bytes_max" => {
+                self.limits.message_bytes_max = Bytes(value);
+                self.session.set_limits(Arc::new(self.limits.clone()));
+            }
+            "command_timeout" => {
+                self.limits.command_timeout = Span::secs(value);
+                self.session.set_limits(Arc::new(self.limits.clone()));
+            }
             "reserved" => assert_eq!(self.ledger.used(), value, "bytes reserved"),
             "shutdown" => self.session.shut_down(&self.metrics),
+            "withhold_tls" => self.session.withhold_tls(),
             _ => panic!("no such directive: {directive}"),
         }
     }
@@ -288,10 +352,13 @@ impl Stage {
                 assert_eq!(verdict, "accept");
                 None
             }
+            Some("ClientGuesses") => Some(Reply::ClientGuesses),
+            Some("ClientTooManyMessages") => Some(Reply::ClientTooManyMessages),
             Some("MailboxFull") => Some(Reply::MailboxFull),
             Some("NoMemory") => Some(Reply::NoMemory),
             Some("NoSuchMailbox") => Some(Reply::NoSuchMailbox),
             Some("RelayDenied") => Some(Reply::RelayDenied),
+            Some("TooManyConnections") => Some(Reply::TooManyConnections),
             Some("TryLater") => Some(Reply::TryLater),
             Some(other) => panic!("no such refusal: {other}"),
         };
@@ -309,9 +376,10 @@ impl Stage {
                 Verdict::Grow(refusal.map_or_else(|| Ok(reserve(bytes)), Err))
             }
             Question::Message(complete) => {
+                let content = content(&complete);
                 assert_eq!(
-                    String::from_utf8_lossy(&content(&complete)),
-                    String::from_utf8_lossy(body)
+                    content.escape_ascii().to_string(),
+                    body.escape_ascii().to_string()
                 );
                 Verdict::Message(refusal.map_or_else(|| Ok(receipt()), Err))
             }
@@ -319,14 +387,31 @@ impl Stage {
     }
 }
 
-/// Checks that `happens` is what the batch expects next; returns the verdict.
-fn expect(batch: &mut Batch, happens: &str) -> String {
-    let (expected, verdict) = batch
+/// These extensions without those that a list with commas names.
+fn without(extensions: Extensions, names: &str) -> Extensions {
+    names.split(',').fold(extensions, |left, name| {
+        left.without(match name {
+            "8BITMIME" => Extension::EightBitMime,
+            "BINARYMIME" => Extension::BinaryMime,
+            "CHUNKING" => Extension::Chunking,
+            "LIMITS" => Extension::Limits,
+            "PIPELINING" => Extension::Pipelining,
+            "REQUIRETLS" => Extension::RequireTls,
+            "SIZE" => Extension::Size,
+            "SMTPUTF8" => Extension::SmtpUtf8,
+            other => panic!("no such extension: {other}"),
+        })
+    })
+}
+
+/// Checks that `happens` is what the batch expects next.
+fn expect(batch: &mut Batch, happens: &str) -> Exchange {
+    let expected = batch
         .exchanges
         .pop_front()
         .unwrap_or_else(|| panic!("not expected: {happens}"));
-    assert_eq!(happens, expected);
-    verdict
+    assert_eq!(happens, expected.happens);
+    expected
 }
 
 /// Says where a transcript failed.

@@ -75,6 +75,57 @@ fn mail_is_seen_at_once_as_it_was_sent_and_is_gone_when_deleted() {
     );
 }
 
+#[test]
+fn a_message_in_chunks_is_kept_byte_for_byte_and_one_that_is_cut_off_is_not() {
+    let gateway = Gateway::start("");
+    let (address, token) = gateway.create("may");
+    let empty = gateway.metric("mayfly_store_bytes", "");
+    let content: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+
+    let mut cut_off = Client::connect(gateway.smtp);
+    cut_off.greet();
+    cut_off.ask("MAIL FROM:<sender@client.example>", "250");
+    cut_off.ask(&format!("RCPT TO:<{address}>"), "250");
+    cut_off.raw(b"BDAT 100000\r\n");
+    cut_off.raw(&content[..99_999]);
+    drop(cut_off);
+
+    let mut client = Client::connect(gateway.smtp);
+    client.greet();
+    client.ask("MAIL FROM:<sender@client.example> BODY=BINARYMIME", "250");
+    client.ask(&format!("RCPT TO:<{address}>"), "250");
+    let sizes = [1, 70_000, 131_072, 98_927];
+    let mut start = 0;
+    for size in sizes {
+        let last = if size == 98_927 { " LAST" } else { "" };
+        client.raw(format!("BDAT {size}{last}\r\n").as_bytes());
+        client.raw(&content[start..start + size]);
+        start += size;
+    }
+    assert_eq!(start, content.len());
+    for _ in 1..sizes.len() {
+        client.expect("250 2.0.0 Ok");
+    }
+    client.expect("250 2.0.0 Ok: held");
+
+    let list = gateway.list(&token);
+    assert_eq!(list.len(), 1);
+    let id = list[0]["id"].as_str().expect("an id");
+    let raw = gateway.get(&format!("/api/v1/messages/{id}/raw"), &token);
+    assert!(raw.body.ends_with(&content), "the body has changed");
+    assert_eq!(
+        gateway
+            .delete(&format!("/api/v1/messages/{id}"), &token)
+            .status,
+        204
+    );
+    poll(|| match gateway.metric("mayfly_store_bytes", "") {
+        bytes if bytes <= empty + 1024 => Ok(()),
+        bytes => Err(format!("{bytes} bytes are held, {empty} before")),
+    });
+    assert_eq!(gateway.list(&token).len(), 0);
+}
+
 /// The names of the header fields, which are whole: no line but a folded one is without a name.
 fn fields(header: &str) -> Vec<&str> {
     let unfolded = header
@@ -281,7 +332,7 @@ fn a_full_mailbox_defers_and_the_others_do_not() {
 
 #[test]
 fn used_up_memory_defers_before_the_data_and_deletion_frees_it() {
-    let settings = "[store]\nmemory = \"2 MiB\"\n[smtp]\nmessage_bytes_max = \"1 MiB\"\n[admission]\nmemory_percent_max = 0\n";
+    let settings = "[store]\nmemory = \"2 MiB\"\n[smtp]\nmessage_bytes_max = \"1 MiB\"\n[pressure]\npin = \"normal\"\n";
     let gateway = Gateway::start(settings);
     let (address, token) = gateway.create("hoard");
     let content = format!(
@@ -318,7 +369,8 @@ fn used_up_memory_defers_before_the_data_and_deletion_frees_it() {
 
 #[test]
 fn one_client_has_so_many_connections_and_no_more() {
-    let gateway = Gateway::start("[admission]\nconnections_per_client_max = 2\n");
+    let gateway =
+        Gateway::start("[admission]\nconnections_per_client_max = 2\n[clients]\nexempt = []\n");
     let mut held: Vec<Client> = (0..2).map(|_| Client::connect(gateway.smtp)).collect();
     held.iter_mut().for_each(|client| {
         client.greet();

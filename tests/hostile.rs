@@ -3,10 +3,11 @@
 
 mod gateway;
 
-use gateway::{Client, Gateway, OPEN_DOORS, reset};
+use gateway::smtp::client_hello;
+use gateway::{Client, Gateway, OPEN_DOORS, PATIENCE, reset};
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A whole session: what is said, and how many replies are read before the next piece is.
 const SESSION: [(&str, usize); 4] = [
@@ -135,25 +136,6 @@ fn who_dies_in_the_handshake_leaves_nothing() {
         .ask("QUIT", "221");
 }
 
-/// The first flight of a TLS client.
-fn client_hello() -> Vec<u8> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let client = std::thread::spawn(move || {
-        let stream = TcpStream::connect(address).expect("connected");
-        // It meets nobody who could answer.
-        let _ = std::panic::catch_unwind(|| Client::over(stream).start_tls());
-    });
-    let (mut stream, _) = listener.accept().expect("accepted");
-    let mut header = [0; 5];
-    std::io::Read::read_exact(&mut stream, &mut header).expect("a record");
-    let mut record = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
-    std::io::Read::read_exact(&mut stream, &mut record).expect("a whole record");
-    drop(stream);
-    client.join().expect("it ends");
-    [header.as_slice(), &record].concat()
-}
-
 const BEHIND: &str = "MAIL FROM:<smuggled@x.example>\r\nRCPT TO:<u1@mayfly.test>\r\nDATA\r\nSubject: evil\r\n\r\nx\r\n.\r\n";
 
 /// What stands between the body and what should not be read as commands, whether it ends the data, and the reply.
@@ -181,7 +163,10 @@ const ENDS: &[(&str, &[u8], usize, &str)] = &[
 
 #[test]
 fn only_the_true_end_ends_the_data() {
-    let gateway = Gateway::start(OPEN_DOORS);
+    // What is taken for commands must get through to be seen, even its data ahead of the 354.
+    let gateway = Gateway::start(&format!(
+        "{OPEN_DOORS}[smtp]\nforbid_early_pipelining = false\n"
+    ));
     for (name, end, stored, reply) in ENDS {
         for tls in [false, true] {
             for piece in [usize::MAX, 7, 1] {
@@ -218,6 +203,40 @@ fn only_the_true_end_ends_the_data() {
             }
         }
     }
+}
+
+/// Even where data ends as it should, what follows must be a client that waits for its replies.
+#[test]
+fn who_does_not_wait_for_replies_leaves_nothing() {
+    let gateway = Gateway::start(OPEN_DOORS);
+    let (address, token) = gateway.create("u1");
+    let envelope = "MAIL FROM:<a@x.example>\r\nRCPT TO:<u1@mayfly.test>\r\nDATA\r\n";
+    let early = format!("{envelope}Subject: early\r\n\r\n.\r\n");
+    for (said, replies) in [
+        // C2
+        ("EHLO x\r\nMAIL FROM:<>\r\n", &["554 5.5.0"][..]),
+        // C3
+        (&early, &["250", "250", "554 5.5.0"]),
+    ] {
+        for tls in [false, true] {
+            let mut client = match tls {
+                true => Client::connect(gateway.smtps).start_tls(),
+                false => Client::connect(gateway.smtp),
+            };
+            client.greet().raw(said.as_bytes());
+            replies.iter().for_each(|code| {
+                client.expect(code);
+            });
+            assert_eq!(client.rest(), "", "{said:?}");
+        }
+    }
+    let mut client = Client::connect(gateway.smtp);
+    client.greet().begin(&[&address]);
+    client.raw(format!("Subject: t\r\n\r\n.\r\n{BEHIND}").as_bytes());
+    for code in ["250", "250", "250", "554 5.5.0"] {
+        client.expect(code);
+    }
+    assert_eq!(gateway.held(&token), 1, "the one before");
 }
 
 #[test]
@@ -425,5 +444,55 @@ fn what_is_not_smtp_is_shown_the_door() {
             .deliver(&address, "Subject: x\r\n\r\n")
             .starts_with("250")
     );
+    assert_eq!(gateway.held(&token), 1);
+}
+
+#[test]
+fn n06_metrics_are_the_operators_and_do_not_grow_with_what_strangers_say() {
+    let gateway = Gateway::start(OPEN_DOORS);
+    let public = gateway::request(gateway.http, "GET", "/metrics", None, "");
+    assert_eq!(public.status, 404);
+    let series = || {
+        let page = gateway.metrics();
+        assert!(!page.contains('@'), "an address in the metrics");
+        page.lines().filter(|line| !line.starts_with('#')).count()
+    };
+    let say = |nth: u32| {
+        let mut client = Client::connect(gateway.smtp);
+        client.expect("220");
+        client.ask(&format!("EHLO client{nth}.example"), "250");
+        client.ask(&format!("MAIL FROM:<sender{nth}@x{nth}.example>"), "250");
+        client.ask(&format!("RCPT TO:<nobody{nth}@mayfly.test>"), "550");
+        client.ask("QUIT", "221");
+    };
+    (0..5).for_each(say);
+    gateway.await_rest(0);
+    let before = series();
+    (5..500).for_each(say);
+    gateway.await_rest(0);
+    assert_eq!(series(), before);
+}
+
+#[test]
+fn f04_when_descriptors_run_out_accepting_rests_and_mail_goes_on_afterwards() {
+    const FILES: u32 = 120;
+    let gateway = Gateway::start_with_files(FILES, "[pressure]\npin = \"normal\"\n");
+    let (address, token) = gateway.create("exhausted");
+    // More than both cores' tables hold; the kernel takes the rest on and lets them wait.
+    let began = Instant::now();
+    let crowd: Vec<_> = (0..3 * FILES)
+        .map(|_| Client::connect(gateway.smtp))
+        .collect();
+    let failed = || gateway.metric("mayfly_smtp_accept_errors_total", "");
+    while failed() < 10 {
+        assert!(began.elapsed() < PATIENCE, "descriptors have not run out");
+        std::thread::yield_now();
+    }
+    // Each of two cores tries again every tenth of a second.
+    let rests = began.elapsed().as_millis() / 100 + 2;
+    assert!(u128::from(failed()) <= 2 * rests, "it spins");
+    drop(crowd);
+    let reply = gateway.deliver(&address, "Subject: afterwards");
+    assert!(reply.starts_with("250"), "{reply}");
     assert_eq!(gateway.held(&token), 1);
 }

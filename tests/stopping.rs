@@ -5,9 +5,8 @@ mod gateway;
 
 use gateway::{Client, Events, Gateway, Ports, poll, request};
 
-const GOOD: &str = "[admission]\nconnections_per_client_max = 3\n";
-const TIGHTER: &str =
-    "[admission]\nconnections_per_client_max = 1\n[smtp]\nmessage_bytes_max = \"1 MiB\"\n";
+const GOOD: &str = "[admission]\nconnections_per_client_max = 3\n[clients]\nexempt = []\n";
+const TIGHTER: &str = "[admission]\nconnections_per_client_max = 1\n[clients]\nexempt = []\n[smtp]\nmessage_bytes_max = \"1 MiB\"\n";
 const BROKEN: &str = "[admission]\nconnections_per_client_max = 2\nconections_max = 7\n";
 
 /// What EHLO says of the largest message.

@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::Config;
+mod pressure;
+
+use super::{Config, MailListener};
 use crate::policy::recipients::{Rules, RulesError, normalize};
 use crate::settings::{Bytes, Span};
 use std::collections::BTreeSet;
@@ -44,8 +46,11 @@ pub(super) fn violations(config: &Config) -> Vec<Violation> {
     server(config, &mut found);
     listen(config, &mut found);
     smtp(config, &mut found);
+    greeting(config, &mut found);
     recipients(config, &mut found);
     store(config, &mut found);
+    pressure::pressure(config, &mut found);
+    pressure::clients(config, &mut found);
     least_numbers(config, &mut found);
     least_sizes(config, &mut found);
     least_times(config, &mut found);
@@ -87,11 +92,12 @@ fn listen(config: &Config, found: &mut Vec<Violation>) {
             "give `smtp` or `smtps` an address, like [\"0.0.0.0:25\", \"[::]:25\"]",
         ));
     }
-    let lists: [(&'static str, &[SocketAddr]); 4] = [
-        ("listen.smtp", &listen.smtp),
-        ("listen.smtps", &listen.smtps),
-        ("listen.http", &listen.http),
-        ("listen.operator", &listen.operator),
+    let of = |listeners: &[MailListener]| listeners.iter().map(|it| it.address).collect();
+    let lists: [(&'static str, Vec<SocketAddr>); 4] = [
+        ("listen.smtp", of(&listen.smtp)),
+        ("listen.smtps", of(&listen.smtps)),
+        ("listen.http", listen.http.clone()),
+        ("listen.operator", listen.operator.clone()),
     ];
     let mut seen = BTreeSet::new();
     for (key, addresses) in lists {
@@ -106,6 +112,10 @@ fn listen(config: &Config, found: &mut Vec<Violation>) {
         }
     }
 }
+
+/// The longest that a reply may be held back: RFC 5321 section 4.5.3.2 lets clients give up after five minutes, and many do
+/// so long before.
+const TARPIT_MAX: Span = Span::secs(60);
 
 fn smtp(config: &Config, found: &mut Vec<Violation>) {
     let (limits, memory) = (&config.smtp, config.store.memory);
@@ -124,6 +134,41 @@ fn smtp(config: &Config, found: &mut Vec<Violation>) {
             &["smtp.reserve_step_bytes", "smtp.message_bytes_max"],
             "a step is larger than the largest message",
             format!("write {} at most", limits.message_bytes_max),
+        ));
+    }
+    if limits.tarpit > TARPIT_MAX {
+        found.push(Violation::new(
+            &["smtp.tarpit"],
+            "clients would take the server for dead",
+            format!("write \"{TARPIT_MAX}\" at most"),
+        ));
+    }
+    if limits.tarpit.0 > Duration::ZERO && limits.tarpit_after_errors >= limits.errors_max {
+        found.push(Violation::new(
+            &["smtp.tarpit_after_errors", "smtp.errors_max"],
+            "every session would end before its first reply waits",
+            "lower `tarpit_after_errors` or raise `errors_max`",
+        ));
+    }
+}
+
+/// RFC 5321 section 4.5.3.2.1: clients wait five minutes for the greeting.
+const GREETING_DELAY_MAX: Span = Span::secs(240);
+
+fn greeting(config: &Config, found: &mut Vec<Violation>) {
+    let limits = &config.smtp;
+    if limits.greeting_delay > GREETING_DELAY_MAX {
+        found.push(Violation::new(
+            &["smtp.greeting_delay"],
+            "clients give up after five minutes without a greeting",
+            format!("write \"{GREETING_DELAY_MAX}\" or less"),
+        ));
+    }
+    if limits.greeting_teaser && limits.greeting_delay.0.is_zero() {
+        found.push(Violation::new(
+            &["smtp.greeting_teaser", "smtp.greeting_delay"],
+            "a teaser without a delay is sent together with the greeting",
+            "give `smtp.greeting_delay` a time like \"3s\", or take `smtp.greeting_teaser` out",
         ));
     }
 }
@@ -153,6 +198,32 @@ fn recipients(config: &Config, found: &mut Vec<Violation>) {
         };
         found.push(Violation::new(&[KEY], why, fix).at_item(item));
     }
+    recipients_but_domains(&config.recipients, found);
+}
+
+fn recipients_but_domains(given: &Rules, found: &mut Vec<Violation>) {
+    for (item, local) in given.reserved_local_parts.iter().enumerate() {
+        let alone = Rules {
+            reserved_local_parts: vec![local.clone()],
+            ..Rules::default()
+        };
+        if let Err(why) = normalized(alone) {
+            let key = "recipients.reserved_local_parts";
+            let fix = "give what stands before the `@`, in quotes if it needs them";
+            found.push(Violation::new(&[key], why.to_string(), fix).at_item(item));
+        }
+    }
+    let alone = Rules {
+        subaddress_separators: given.subaddress_separators.clone(),
+        ..Rules::default()
+    };
+    if let Err(why) = normalized(alone) {
+        found.push(Violation::new(
+            &["recipients.subaddress_separators"],
+            why.to_string(),
+            "write \"+\", \"+-\", or \"\" for none",
+        ));
+    }
 }
 
 fn store(config: &Config, found: &mut Vec<Violation>) {
@@ -165,14 +236,6 @@ fn store(config: &Config, found: &mut Vec<Violation>) {
                 budget.mailbox_ttl_default, budget.mailbox_ttl_max
             ),
             "lower `mailbox_ttl_default` or raise `mailbox_ttl_max`",
-        ));
-    }
-    let percent = config.admission.memory_percent_max;
-    if percent > 100 {
-        found.push(Violation::new(
-            &["admission.memory_percent_max"],
-            "a share cannot be more than 100 percent",
-            "write 100, or 0 for no limit",
         ));
     }
 }
@@ -256,10 +319,12 @@ fn least_sizes(config: &Config, found: &mut Vec<Violation>) {
 }
 
 fn least_times(config: &Config, found: &mut Vec<Violation>) {
-    let rules: [(&'static str, Span); 10] = [
+    let rules: [(&'static str, Span); 12] = [
+        ("listen.proxy_timeout", config.listen.proxy_timeout),
         ("tls.handshake_timeout", config.tls.handshake_timeout),
         ("smtp.command_timeout", config.smtp.command_timeout),
         ("smtp.data_timeout", config.smtp.data_timeout),
+        ("smtp.transaction_timeout", config.smtp.transaction_timeout),
         (
             "store.mailbox_ttl_default",
             config.store.mailbox_ttl_default,
@@ -284,12 +349,15 @@ fn least_times(config: &Config, found: &mut Vec<Violation>) {
 
 /// A domain in its canonical form, or what is wrong with it. The grammar belongs to the room that compares domains.
 fn domain(name: &str) -> Result<String, RulesError> {
-    let mut rules = Rules {
+    let alone = Rules {
         domains: vec![name.to_owned()],
         ..Rules::default()
     };
-    normalize(&mut rules)?;
-    Ok(rules.domains.swap_remove(0))
+    normalized(alone).map(|mut rules| rules.domains.swap_remove(0))
+}
+
+fn normalized(mut rules: Rules) -> Result<Rules, RulesError> {
+    normalize(&mut rules).map(|()| rules)
 }
 
 /// Brings names into the form in which they are compared. Only for settings that break no rule.

@@ -7,11 +7,14 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod listener;
 pub mod manual;
 mod mistake;
 mod read;
 pub mod sections;
+mod under;
 
+pub use listener::MailListener;
 pub use mistake::ConfigErrors;
 pub use read::{Effective, Source};
 pub use sections::{Certificate, Http, Listen, Server, Tls};
@@ -110,6 +113,10 @@ sections! {
     smtp: smtp::Limits, restart Restart::None;
     /// Who may connect.
     admission: policy::admission::Rules, restart Restart::None;
+    /// What one client may do in a minute.
+    clients: policy::clients::Rules, restart Restart::Only(&["clients_max"]);
+    /// What happens when memory, connections or time run short.
+    pressure: policy::pressure::Rules, restart Restart::None;
     /// Where mail may go.
     recipients: policy::recipients::Rules, restart Restart::None;
     /// How much mail is kept and for how long.

@@ -2,16 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+use super::listener::MailListener;
+use crate::policy::network::Network;
 use crate::settings::{Bytes, Span, Value, choices, quoted, settings};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// IPv4 and IPv6 loopback with this port.
-fn loopback(port: u16) -> Vec<SocketAddr> {
-    vec![
+fn loopback<T: From<SocketAddr>>(port: u16) -> Vec<T> {
+    let addresses: [SocketAddr; 2] = [
         (Ipv4Addr::LOCALHOST, port).into(),
         (Ipv6Addr::LOCALHOST, port).into(),
-    ]
+    ];
+    addresses.map(T::from).into()
 }
 
 settings! {
@@ -76,16 +79,23 @@ choices! {
 settings! {
     /// Where mayfly listens. Port 0 takes any free port and says which.
     pub struct Listen {
-        /// SMTP with STARTTLS.
-        pub smtp: Vec<SocketAddr> = loopback(2525),
-        /// SMTP inside TLS from the first byte (RFC 8314 section 3.3).
-        pub smtps: Vec<SocketAddr> = loopback(2465),
+        /// SMTP with STARTTLS. An element is an address with port, or a table with options for that listener alone:
+        /// { address = "0.0.0.0:25", without = ["CHUNKING"], proxy_from = ["10.0.0.0/8"], xclient_from = ["127.0.0.1"] }.
+        /// `without` names extensions that are not offered there: 8BITMIME, BINARYMIME, CHUNKING, LIMITS, PIPELINING, REQUIRETLS, SIZE, SMTPUTF8, STARTTLS.
+        /// `proxy_from` names the networks of proxies (HAProxy and others). Then every connection must come from there and begin with
+        /// a PROXY header, version 1 or 2, and the client address in it is the one that every limit, log line and trace header goes by.
+        /// `xclient_from` names the networks of clients that may speak for others with XCLIENT. Meant for tests.
+        pub smtp: Vec<MailListener> = loopback(2525),
+        /// SMTP inside TLS from the first byte (RFC 8314 section 3.3). Its elements are like those of `smtp`.
+        pub smtps: Vec<MailListener> = loopback(2465),
         /// The HTTP API.
         pub http: Vec<SocketAddr> = loopback(8025),
         /// The operator's listener: metrics, health, postmaster's mail. Never open it to strangers.
         pub operator: Vec<SocketAddr> = loopback(9925),
         /// Connections that may wait to be accepted on each SMTP listener. The kernel lowers it to net.core.somaxconn.
         pub backlog: u32 = 10_000,
+        /// How long a PROXY header may take to arrive on a listener with `proxy_from`.
+        pub proxy_timeout: Span = Span::secs(5),
     }
 }
 
@@ -139,6 +149,9 @@ settings! {
         /// Connections to the public listeners open at once from one client address (/64 for IPv6); more are closed unanswered. 0 means no limit.
         /// Behind a reverse proxy all connections come from the proxy's address: set it to 0 there, or as high as connections_max.
         pub connections_per_client_max: u32 = 100,
+        /// Networks of reverse proxies. The client of a request that comes from there is the last address in its `X-Forwarded-For` fields
+        /// that is not itself in one of these networks; requests_per_minute goes by it. Their connections are exempt from connections_per_client_max.
+        pub trusted_proxies: Vec<Network> = Vec::new(),
         /// The longest a request's head may take to arrive.
         pub header_timeout: Span = Span::secs(10),
         /// The largest head of a request.

@@ -52,7 +52,7 @@ error: unknown key `conections_max` in [admission]
    |
  3 | conections_max = 5
    | ^^^^^^^^^^^^^^ did you mean `connections_max`?
-   = allowed: connections_max, connections_per_client_max, connections_per_second_max, memory_percent_max"
+   = allowed: connections_max, connections_per_client_max, connections_per_second_max"
     );
 }
 
@@ -149,36 +149,60 @@ error: unusable value for `mailbox_ttl_default` in [store]
     );
 }
 
+/// Settings that break a rule each.
+const BROKEN: &[&str] = &[
+    "server.hostname = \"a_b\"",
+    "server.hostname = \"\"",
+    "server.receive_buffers = 100",
+    "server.receive_buffers = 8",
+    "server.cores = 5000",
+    "server.inbox_max = 0",
+    "listen.smtp = []\nlisten.smtps = []",
+    "listen.http = [\"127.0.0.1:2525\"]",
+    "listen.backlog = 0",
+    "listen.smtps = [{ address = \"127.0.0.1:2525\" }]",
+    "listen.proxy_timeout = \"0s\"",
+    "smtp.greeting_delay = \"5m\"",
+    "smtp.greeting_teaser = true",
+    "tls.handshake_timeout = \"0s\"",
+    "tls.handshakes_max = 0",
+    "smtp.line_bytes_max = 511",
+    "smtp.recipients_max = 99",
+    "smtp.message_bytes_max = \"1 GiB\"\nstore.memory = \"512 MiB\"",
+    "smtp.reserve_step_bytes = \"1 GiB\"",
+    "smtp.command_timeout = \"10ms\"",
+    "pressure.memory_percent_refusing = 101",
+    "pressure.memory_percent_strained = 90",
+    "pressure.loop_lag_overloaded = \"100ms\"",
+    "pressure.memory_percent_overloaded = 0\npressure.connections_percent_overloaded = 50",
+    "pressure.release_percent = 70\npressure.memory_percent_strained = 0\npressure.connections_percent_strained = 70",
+    "pressure.timeout_overloaded = \"0s\"",
+    "pressure.errors_max_refusing = 0",
+    "pressure.client_percent_strained = 0",
+    "pressure.message_bytes_max_overloaded = \"1 KiB\"",
+    "clients.ipv4_prefix = 33",
+    "clients.ipv6_prefix = 8",
+    "clients.clients_max = 0",
+    "clients.messages_per_minute_max = 5_000_000",
+    "clients.bytes_per_minute_max = \"2 GiB\"",
+    "smtp.transaction_timeout = \"0s\"",
+    "smtp.tarpit = \"61s\"",
+    "smtp.tarpit = \"1s\"\nsmtp.tarpit_after_errors = 20",
+    "recipients.domains = []",
+    "recipients.domains = [\"bl\u{fc}-.test\"]",
+    "recipients.reserved_local_parts = [\"a b\"]",
+    "recipients.subaddress_separators = \"+.\"",
+    "recipients.domains = [\"a..b\"]",
+    "store.mailbox_ttl_default = \"48h\"",
+    "store.message_ttl_max = \"0s\"",
+    "http.header_bytes_max = \"1 KiB\"",
+    "http.page_messages_max = 0",
+];
+
 #[test]
 fn every_rule_can_be_broken_and_names_a_setting_that_exists() {
-    let broken = [
-        "server.hostname = \"a_b\"",
-        "server.hostname = \"\"",
-        "server.receive_buffers = 100",
-        "server.receive_buffers = 8",
-        "server.cores = 5000",
-        "server.inbox_max = 0",
-        "listen.smtp = []\nlisten.smtps = []",
-        "listen.http = [\"127.0.0.1:2525\"]",
-        "listen.backlog = 0",
-        "tls.handshake_timeout = \"0s\"",
-        "tls.handshakes_max = 0",
-        "smtp.line_bytes_max = 511",
-        "smtp.recipients_max = 99",
-        "smtp.message_bytes_max = \"1 GiB\"\nstore.memory = \"512 MiB\"",
-        "smtp.reserve_step_bytes = \"1 GiB\"",
-        "smtp.command_timeout = \"10ms\"",
-        "admission.memory_percent_max = 101",
-        "recipients.domains = []",
-        "recipients.domains = [\"bl\u{fc}te.test\"]",
-        "recipients.domains = [\"a..b\"]",
-        "store.mailbox_ttl_default = \"48h\"",
-        "store.message_ttl_max = \"0s\"",
-        "http.header_bytes_max = \"1 KiB\"",
-        "http.page_messages_max = 0",
-    ];
     let manual = Config::default().sections();
-    for text in broken {
+    for text in BROKEN {
         let said = said(text);
         assert_eq!(said.matches("error: ").count(), 1, "{text}: {said}");
         assert_eq!(
@@ -200,6 +224,62 @@ fn every_rule_can_be_broken_and_names_a_setting_that_exists() {
             .any(|known| known.name == section && known.entry(key).is_some());
         assert!(known, "{text} names [{section}] {key}");
     }
+}
+
+#[test]
+fn mistakes_in_the_options_of_a_listener_have_a_place() {
+    assert_eq!(
+        said(
+            "[listen]\nsmtp = [\n  \"0.0.0.0:25\",\n  { address = \"10.0.0.1:25\", witout = [] },\n]\n"
+        ),
+        "\
+error: wrong value for `smtp` in [listen]
+  --> mayfly.toml:4:30
+   |
+ 4 |   { address = \"10.0.0.1:25\", witout = [] },
+   |                              ^^^^^^ unknown field `witout`, expected one of `address`, `without`, `proxy_from`, `xclient_from`
+   = allowed: list of address with port, or table with `address` and options
+   = default: [\"127.0.0.1:2525\", \"[::1]:2525\"]"
+    );
+    let base = "listen.smtp = [{ address = \"10.0.0.1:25\"";
+    for (list, why) in [
+        ("listen.smtp = [\"10.0.0.1\"", "1:16\n"),
+        (
+            "listen.smtp = [\"10.0.0.1\"",
+            "write one like \"0.0.0.0:25\"",
+        ),
+        ("listen.smtp = [25", "an address with port like"),
+        ("listen.smtp = [{ without = [] }", "missing field `address`"),
+        (&format!("{base}, without = [\"CHUNKNG\"] }}"), "1:54\n"),
+        (&format!("{base}, without = [\"CHUNKNG\"] }}"), "`CHUNKING`"),
+        (
+            &format!("{base}, proxy_from = [\"10.0.0.1/8\"] }}"),
+            "1:57\n",
+        ),
+        (
+            &format!("{base}, proxy_from = [\"10.0.0.1/8\"] }}"),
+            "write \"10.0.0.0/8\"",
+        ),
+        (
+            &format!("{base}, xclient_from = \"::1\" }}"),
+            "expected a sequence",
+        ),
+    ] {
+        let said = said(&format!("{list}]"));
+        assert!(said.contains(why), "{list}: {said}");
+    }
+}
+
+#[test]
+fn the_options_of_a_listener_can_come_from_a_variable_and_are_printed_as_written() {
+    let list = "[\"0.0.0.0:25\", { address = \"[::1]:2525\", without = [\"CHUNKING\"], proxy_from = [\"::1\"] }]";
+    let effective = load("", &[("MAYFLY__LISTEN__SMTP", list)]).expect("in order");
+    let printed = manual::effective_toml(&effective);
+    assert!(printed.contains(&format!("smtp = {list}")), "{printed}");
+    assert_eq!(
+        load(&printed, &[]).expect("reads back").config,
+        effective.config
+    );
 }
 
 #[test]

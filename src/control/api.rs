@@ -26,6 +26,8 @@ const DRAWS_MAX: usize = 8;
 const BAD_TTL: &str =
     "Write whole seconds as a number, or a duration such as \"30m\"; one second at least.";
 const NOT_OURS: &str = "This is not a domain of ours.";
+const TAGGED: &str = "This has a tag, and mail to it reaches the address without it: create that one. \
+     Nothing needs to be created for a tag.";
 
 /// The routes of the public side.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -151,14 +153,17 @@ async fn create(State(app): State<Arc<App>>, request: Request<Body>) -> Answer {
 }
 
 fn chosen_address(local_part: &str, domain: &str, settings: &Settings) -> Result<Address, Problem> {
-    let ours = &settings.recipients.domains;
-    if !ours.iter().any(|our| our.eq_ignore_ascii_case(domain)) {
-        return Err(Problem::Field("domain", Cow::Borrowed(NOT_OURS)));
-    }
+    let domain = our_domain(domain, settings)?;
     Address::parse(format!("{local_part}@{domain}")).map_err(|why| {
         let detail = format!("This cannot be a local part: {why}.");
         Problem::Field("local_part", detail.into())
     })
+}
+
+/// The canonical form of the domain that was named.
+fn our_domain(domain: &str, settings: &Settings) -> Result<String, Problem> {
+    recipients::our_domain(domain, &settings.recipients)
+        .ok_or(Problem::Field("domain", Cow::Borrowed(NOT_OURS)))
 }
 
 async fn create_somewhere(
@@ -167,8 +172,10 @@ async fn create_somewhere(
     domain: &str,
     ttl: Duration,
 ) -> Result<(MailboxState, Token), Problem> {
+    let domain = our_domain(domain, settings)?;
     for _ in 0..DRAWS_MAX {
-        let address = Address::parse(format!("{}@{domain}", names::draw()))
+        let local_part = names::draw(&settings.recipients.subaddress_separators);
+        let address = Address::parse(format!("{local_part}@{domain}"))
             .map_err(|_| Problem::Field("domain", Cow::Borrowed(NOT_OURS)))?;
         match create_at(app, settings, address, ttl).await {
             Err(Problem::Taken) => {}
@@ -187,6 +194,7 @@ async fn create_at(
     recipients::may_create(&address, &settings.recipients).map_err(|refusal| match refusal {
         CreateRefusal::ForeignDomain => Problem::Field("domain", Cow::Borrowed(NOT_OURS)),
         CreateRefusal::Reserved => Problem::Field("local_part", "This name is reserved.".into()),
+        CreateRefusal::Tagged => Problem::Field("local_part", Cow::Borrowed(TAGGED)),
     })?;
     let ttl = ttl.min(settings.budget.mailbox_ttl_max.0);
     let owner = app.cores.owner_of_address(&address);

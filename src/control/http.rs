@@ -5,6 +5,7 @@
 
 use super::answer::answer;
 use super::app::{App, Side};
+use super::forwarded::{client_of, is_trusted};
 use super::framing::HeadLimits;
 use super::rate::Client;
 use super::wire::Wire;
@@ -17,7 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,7 +118,9 @@ fn has_room(app: &App, side: Side) -> bool {
 struct OpenConnection {
     app: Arc<App>,
     side: Side,
-    client: Client,
+    peer: IpAddr,
+    /// Whether it counts for its peer. Those of our reverse proxies do not: many clients share them.
+    is_counted: bool,
 }
 
 impl OpenConnection {
@@ -126,16 +129,19 @@ impl OpenConnection {
         if !has_room(app, side) {
             return Err(HttpRefused::Connections);
         }
-        let client = Client::from(peer.ip());
-        let limit = app.settings.load().http.connections_per_client_max;
-        if side == Side::Public && !app.clients.enter(client, limit) {
+        let peer = peer.ip().to_canonical();
+        let http = &app.settings.load().http;
+        let is_counted = side == Side::Public && !is_trusted(peer, &http.trusted_proxies);
+        let limit = http.connections_per_client_max;
+        if is_counted && !app.clients.enter(Client::from(peer), limit) {
             return Err(HttpRefused::ClientConnections);
         }
         app.metrics.http_connections.increment_shared();
         Ok(Self {
             app: Arc::clone(app),
             side,
-            client,
+            peer,
+            is_counted,
         })
     }
 }
@@ -143,8 +149,8 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.app.metrics.http_connections.decrement_shared();
-        if self.side == Side::Public {
-            self.app.clients.leave(self.client);
+        if self.is_counted {
+            self.app.clients.leave(Client::from(self.peer));
         }
     }
 }
@@ -162,13 +168,15 @@ async fn serve_connection(open: OpenConnection, router: Router, stream: TcpStrea
     let wire = Wire::new(stream, limits, http.request_timeout.0);
     let gate = wire.gate();
     let app = Arc::clone(&open.app);
-    let client = open.client;
+    let peer = open.peer;
+    let proxies = http.trusted_proxies.clone();
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let client = client_of(peer, request.headers(), &proxies);
         let answer = answer(
             Arc::clone(&app),
             side,
             router.clone(),
-            client,
+            Client::from(client),
             gate.passed(),
             request.map(Body::new),
         );

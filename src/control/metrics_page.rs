@@ -20,6 +20,8 @@ const METADATA: Metadata<'static> = Metadata::new("mayfly", Level::INFO, None);
 pub(super) fn render(cores: &Cores, process: &ProcessMetrics) -> String {
     process.store_bytes.set(cores.ledger().used());
     process.store_bytes_limit.set(cores.ledger().limit());
+    let level = cores.barometer().level();
+    process.pressure_level.set(level as u64);
     read_process(process);
     for (number, core) in cores.metrics().iter().enumerate() {
         let waiting = cores.inbox(CoreId(number)).waiting();

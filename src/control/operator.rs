@@ -55,7 +55,7 @@ pub(super) fn route(path: &str) -> Route {
 async fn root() -> &'static str {
     "mayfly, operator's side\n\n\
      /healthz              whether the process and every core live\n\
-     /readyz               whether it takes mail\n\
+     /readyz               whether it takes mail, and under which pressure\n\
      /metrics              for Prometheus\n\
      /postmaster/messages  mail for postmaster\n"
 }
@@ -81,11 +81,17 @@ async fn pulse(app: &App, core: CoreId) {
     }
 }
 
-async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
+/// 200 also while new mail connections are refused for pressure: holders still read and delete, which makes room.
+async fn ready(State(app): State<Arc<App>>) -> (StatusCode, String) {
     match app.phase() {
-        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
-        Phase::Ready => (StatusCode::OK, "ready\n"),
-        Phase::Draining | Phase::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
+        Phase::Ready => {
+            let pressure = app.cores.barometer().level().as_str();
+            (StatusCode::OK, format!("ready\npressure: {pressure}\n"))
+        }
+        Phase::Draining | Phase::Stopped => {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
+        }
     }
 }
 

@@ -61,6 +61,9 @@ pub(super) enum Problem {
 }
 
 const BUSY: &str = "There is too much to do just now. Try again soon.";
+const NO_SUCH_PART: &str = "The message has no such part.";
+const NOT_JSON: &str = "Send the body as application/json.";
+const TIMEOUT: &str = "The request took longer than allowed.";
 
 /// How long a client should wait when nobody knows better.
 const RETRY_SECS: u64 = 1;
@@ -90,11 +93,7 @@ impl Problem {
                 "method-not-allowed",
                 "The method is not known here; the Allow field lists those that are.",
             ),
-            Self::MediaType => (
-                S::UNSUPPORTED_MEDIA_TYPE,
-                "not-json",
-                "Send the body as application/json.",
-            ),
+            Self::MediaType => (S::UNSUPPORTED_MEDIA_TYPE, "not-json", NOT_JSON),
             Self::NoMemory => (
                 S::SERVICE_UNAVAILABLE,
                 "no-memory",
@@ -111,17 +110,9 @@ impl Problem {
                 "no-such-message",
                 "The mailbox has no such message. It may have expired.",
             ),
-            Self::NoSuchPart => (
-                S::NOT_FOUND,
-                "no-such-part",
-                "The message has no such part.",
-            ),
+            Self::NoSuchPart => (S::NOT_FOUND, "no-such-part", NO_SUCH_PART),
             Self::Taken => (S::CONFLICT, "taken", "Somebody holds this address."),
-            Self::Timeout => (
-                S::REQUEST_TIMEOUT,
-                "timeout",
-                "The request took longer than allowed.",
-            ),
+            Self::Timeout => (S::REQUEST_TIMEOUT, "timeout", TIMEOUT),
             Self::TooManyRequests(_) => (
                 S::TOO_MANY_REQUESTS,
                 "too-many-requests",

@@ -20,6 +20,7 @@ const ADDRESSES_MAX: usize = 100;
 pub(super) fn mailbox(state: &MailboxState, wall: &WallClock) -> Value {
     json!({
         "address": state.address.as_str(),
+        "address_unicode": state.address.to_unicode(),
         "created_at": wall.rfc3339(state.created_at),
         "expires_at": state.expires_at.map(|at| wall.rfc3339(at)),
         "messages": state.messages,
@@ -72,6 +73,7 @@ fn summary_of(entry: &Entry, parsed: Option<&Message<'_>>, wall: &WallClock) -> 
         "received_at": wall.rfc3339(entry.message.received_at),
         "expires_at": wall.rfc3339(entry.expires_at),
         "tls": entry.message.tls,
+        "require_tls": entry.message.require_tls,
     })
 }
 
@@ -141,6 +143,7 @@ mod tests {
                 body: writer.finish(),
                 received_at: Instant::from_secs(5),
                 tls: true,
+                require_tls: false,
             }),
         }
     }

@@ -210,7 +210,7 @@ impl ResolvesServerCert for Chooser {
     }
 }
 
-/// The TLS configuration of one kind of listener, with a ticketer of its own, so that a ticket from one listener is worth nothing at another.
+/// The TLS configuration of one listener, with a ticketer of its own, so that a ticket from one listener is worth nothing at another.
 ///
 /// # Errors
 /// When the cryptography cannot be set up.

@@ -119,6 +119,16 @@ impl Clients {
         }
     }
 
+    /// Counts a connection of nobody in particular.
+    pub fn enter_unnamed(&self) {
+        self.open.fetch_add(1, Relaxed);
+    }
+
+    /// A connection of nobody in particular ended, or has got a name.
+    pub fn leave_unnamed(&self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+
     /// Connections open now.
     #[must_use]
     pub fn open(&self) -> usize {

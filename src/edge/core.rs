@@ -1,16 +1,20 @@
 //! One core, as its tasks share it: its mailboxes, its clock, its way to the other cores.
 
 use super::alarm::{Alarm, Alarms};
-use super::clients::{Clients, Place};
+use super::arrivals::Door;
+use super::clients::Clients;
 use super::inbox::{CoreId, CoreShard, Cores, Request};
 use super::live::Live;
 use super::permits::Permits;
 use super::questions::Questions;
 use super::ring::{Connection, Ring};
+use super::standing::Counted;
+use super::windows::Windows;
 use crate::clock::{Instant, Stamps, WallClock};
 use crate::mail::message::QueueId;
-use crate::metrics::{CoreMetrics, Listener};
+use crate::metrics::{ClientLimit, CoreMetrics, Ended, Label as _};
 use crate::policy::admission::{self, Admission, Evidence, Refusal};
+use crate::policy::pressure::{self, Pin, Pressure};
 use crate::store::{HashKey, Lease};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -31,6 +35,11 @@ pub struct Core {
     pub(super) shard: RefCell<CoreShard>,
     pub(super) live: RefCell<Rc<Live>>,
     clients: Arc<Clients>,
+    windows: Arc<Windows>,
+    /// The level of pressure as this turn found it.
+    level: Cell<Pressure>,
+    /// The next of the sessions that are yet to be told that the level has risen.
+    pub(super) waking: Cell<Option<usize>>,
     pub(super) clock: super::Clock,
     pub(super) now: Cell<Instant>,
     wall: Cell<(Instant, WallClock)>,
@@ -71,6 +80,8 @@ pub struct Parts {
     pub live: Arc<Live>,
     /// Connections of each client, over all cores.
     pub clients: Arc<Clients>,
+    /// What each client did in the last minute, over all cores.
+    pub windows: Arc<Windows>,
     /// The process's clock.
     pub clock: super::Clock,
     /// From which the names of messages are drawn.
@@ -80,25 +91,80 @@ pub struct Parts {
 /// A connection that was let in.
 #[derive(Debug)]
 pub struct Arrival {
-    /// Which kind of listener it came to.
-    pub listener: Listener,
+    /// The listener that it came to.
+    pub door: Rc<Door>,
     /// Its client.
     pub client: IpAddr,
     /// Counts it until it is dropped.
     pub counted: Counted,
+    purpose: Purpose,
+    since: Instant,
 }
 
-/// A connection that counts for its client until this is dropped.
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A proxy's own connection.
+    HealthCheck,
+    /// Mail.
+    Mail,
+}
+
+impl Arrival {
+    /// Somebody who was let in now.
+    pub(super) fn new(
+        core: &Core,
+        door: Rc<Door>,
+        client: IpAddr,
+        counted: Counted,
+        purpose: Purpose,
+    ) -> Self {
+        let metrics = core.metrics();
+        match purpose {
+            Purpose::HealthCheck => metrics.smtp_health_checks.increment(),
+            Purpose::Mail => {
+                metrics.smtp_connections_total.of(door.kind).increment();
+                metrics.smtp_connections.increment();
+            }
+        }
+        Self {
+            door,
+            client,
+            counted,
+            purpose,
+            since: core.now(),
+        }
+    }
+
+    /// Its connection has ended like this.
+    pub(super) fn ended(&self, core: &Core, how: Ended) {
+        let metrics = core.metrics();
+        if self.purpose == Purpose::HealthCheck {
+            return;
+        }
+        metrics.smtp_connections.decrement();
+        metrics.smtp_sessions_ended.of(how).increment();
+        let lasted = core.now().since(self.since);
+        metrics.smtp_session_duration.observe_duration(lasted);
+        if core.live().log_client_addresses {
+            let (client, how) = (self.client, Ended::VALUES[how.index()]);
+            tracing::info!(%client, how, "a session ended");
+        }
+    }
+
+    /// It was turned away before its session began.
+    pub(super) fn turned_away(self, core: &Core) {
+        core.metrics().smtp_connections.decrement();
+    }
+}
+
+/// A connection that counts for nobody, until this is dropped.
 #[derive(Debug)]
-pub struct Counted {
-    clients: Arc<Clients>,
-    place: Place,
-    counted: bool,
-}
+pub(super) struct Unnamed(Arc<Clients>);
 
-impl Drop for Counted {
+impl Drop for Unnamed {
     fn drop(&mut self) {
-        self.clients.leave(self.place, self.counted);
+        self.0.leave_unnamed();
     }
 }
 
@@ -137,6 +203,9 @@ impl Core {
             handshakes: Rc::new(Permits::new(parts.live.tls.handshakes_max)),
             live: RefCell::new(Rc::new(parts.live.own())),
             clients: parts.clients,
+            windows: parts.windows,
+            level: Cell::new(Pressure::Normal),
+            waking: Cell::new(None),
             wall: Cell::new((now, parts.clock.wall())),
             stamps: Stamps::default(),
             clock: parts.clock,
@@ -152,33 +221,99 @@ impl Core {
 
     /// Lets a client in, or says why not.
     pub(super) fn admit(&self, client: IpAddr) -> Result<Counted, Refusal> {
-        let live = self.live();
-        let second = self.now.get().as_micros() / 1_000_000;
-        let place = self
-            .clients
-            .place(&admission::client_of(client).as_ipv6().octets());
+        let (live, now) = (self.live(), self.now.get());
+        let in_force = live.under(self.level());
+        let second = now.as_micros() / 1_000_000;
         let connections = self.clients.open() as u64;
-        let (with_this, counted) = self.clients.enter(place);
+        let key = in_force.clients.client(client).octets();
+        let (mut counted, with_this) = Counted::enter(&self.clients, &key);
+        let limited = !in_force.clients.is_exempt(client);
+        if limited {
+            let seat = self.windows.seat(&key, &in_force.clients, now);
+            counted.watch(&self.windows, seat);
+        }
         let evidence = Evidence {
             connections,
             new_this_second: self.clients.begun(second),
-            from_client: u64::from(with_this) - 1,
-            memory_used: self.cores.ledger().used(),
-            memory_limit: self.cores.ledger().limit(),
+            from_client: if limited { u64::from(with_this) - 1 } else { 0 },
+            client_used_up: counted.is_used_up(self, ClientLimit::Connections),
+            pressure: (self.level(), self.cores.barometer().cause()),
             shutting_down: self.stage.get() != Stage::Serving,
         };
-        let entry = Counted {
-            clients: Arc::clone(&self.clients),
-            place,
-            counted,
-        };
-        match admission::admit(&evidence, &live.admission) {
+        match admission::admit(&evidence, &in_force.admission) {
             Admission::Accept => {
                 self.clients.begin(second);
-                Ok(entry)
+                counted.note(self, ClientLimit::Connections, 1);
+                Ok(counted)
             }
-            Admission::Refuse(refusal) => Err(refusal),
+            Admission::Refuse(refusal) => {
+                if refusal == Refusal::ClientRate {
+                    let hits = &self.metrics().client_limits_hit;
+                    hits.of(ClientLimit::Connections).increment();
+                }
+                Err(refusal)
+            }
         }
+    }
+
+    /// Looks at the level of pressure, and finds it anew if that is due.
+    pub(super) fn feel_pressure(&self) {
+        let (barometer, now) = (self.cores.barometer(), self.now.get());
+        if barometer.due() <= now {
+            let live = self.live();
+            let in_calm = &live.under(Pressure::Normal).admission;
+            let step = barometer.evaluate(now, &live.pressure, |loop_lag| pressure::Evidence {
+                memory_used: self.cores.ledger().used(),
+                memory_limit: self.cores.ledger().limit(),
+                connections: self.clients.open() as u64,
+                connections_max: in_calm.connections_max.into(),
+                loop_lag,
+            });
+            if let Some(step) = step {
+                self.metrics().pressure_steps.of(step.to).increment();
+                let (from, to) = (step.from.as_str(), step.to.as_str());
+                tracing::warn!(
+                    from,
+                    to,
+                    cause = step.cause.as_str(),
+                    "the pressure has changed"
+                );
+            }
+        }
+        let level = barometer.level();
+        if level > self.level.replace(level) {
+            self.waking.set(Some(0));
+        }
+    }
+
+    /// When the level of pressure must be found anew even if nothing else happens: while it can fall by itself.
+    pub(super) fn pressure_due(&self) -> Option<Instant> {
+        let can_fall =
+            self.level() > Pressure::Normal && self.live.borrow().pressure.pin == Pin::Auto;
+        can_fall.then(|| self.cores.barometer().due())
+    }
+
+    /// What those who wait must know of at once: whether the process stops, and how much pressure there is.
+    pub(super) fn state(&self) -> (Stage, Pressure) {
+        (self.stage.get(), self.level.get())
+    }
+
+    /// The level of pressure as this turn found it.
+    pub fn level(&self) -> Pressure {
+        self.level.get()
+    }
+
+    /// Lets in a connection whose client is not known yet, or says why not.
+    pub(super) fn admit_unnamed(&self) -> Result<Unnamed, Refusal> {
+        let connections_max = self.live().under(self.level()).admission.connections_max as usize;
+        if self.stage.get() != Stage::Serving {
+            return Err(Refusal::Shutdown);
+        }
+        if connections_max != 0 && self.clients.open() >= connections_max {
+            return Err(Refusal::Connections);
+        }
+        self.clients.enter_unnamed();
+        Ok(Unnamed(Arc::clone(&self.clients)))
     }
 
     /// Puts a message into places of this core, once into each mailbox however often that was named; returns the

@@ -7,6 +7,7 @@
 //! A core that sleeps does so in its own ring, so it is woken by an eventfd that the ring reads.
 
 use super::live::Live;
+use super::pressure::Barometer;
 use crate::clock::{Instant, WallClock};
 use crate::mail::{Address, Ledger, Message};
 use crate::metrics::CoreMetrics;
@@ -225,6 +226,7 @@ struct Shared {
     metrics: Box<[CoreMetrics]>,
     key: HashKey,
     ledger: Ledger,
+    barometer: Barometer,
     clock: super::Clock,
 }
 
@@ -249,6 +251,7 @@ impl Cores {
                 metrics: (0..count).map(|_| CoreMetrics::default()).collect(),
                 key,
                 ledger,
+                barometer: Barometer::new(count),
                 clock,
             }),
         })
@@ -276,6 +279,12 @@ impl Cores {
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
         &self.shared.ledger
+    }
+
+    /// The level of pressure.
+    #[must_use]
+    pub fn barometer(&self) -> &Barometer {
+        &self.shared.barometer
     }
 
     /// The time now.

@@ -6,6 +6,7 @@ use super::permits::Permit;
 use super::ring::{Chunk, Connection, Lost, Received};
 use super::tls::{Agreed, Progress, Tls};
 use crate::clock::Instant;
+use crate::mail::trace::Protection;
 use crate::metrics::Ended;
 use rustls::ServerConfig;
 use std::borrow::Cow;
@@ -102,6 +103,11 @@ impl Link {
         self.tls.is_some()
     }
 
+    /// What trace headers say of its TLS, if it has any.
+    pub fn protection(&self) -> Option<Protection> {
+        self.tls.as_ref().and_then(|tls| tls.agreed().protection)
+    }
+
     /// Whether there is input that has not been used.
     pub fn has_input(&self) -> bool {
         !self.input.rest().is_empty() || self.connection.has_input()
@@ -146,7 +152,13 @@ impl Link {
         }
         self.alarm.set(deadline);
         match self.receive().await? {
-            Some(chunk) if self.tls.is_some() => self.decrypt(chunk).await,
+            Some(chunk) if self.tls.is_some() => {
+                let (filled, outgoing) = self.decrypt(chunk);
+                if !outgoing.is_empty() {
+                    self.write(outgoing.into()).await?;
+                }
+                filled
+            }
             Some(chunk) => {
                 self.input = Input::Buffer(chunk, 0);
                 Ok(Filled::Input)
@@ -156,13 +168,13 @@ impl Link {
         }
     }
 
-    /// Does nothing until then, or until the process stops. What comes in meanwhile waits.
+    /// Does nothing until then, or until the process stops or is under another pressure. What comes in meanwhile waits.
     pub async fn pause(&mut self, until: Instant) {
         self.release_buffer();
         self.alarm.set(until);
-        let stage = self.core.stage();
+        let state = self.core.state();
         poll_fn(|context| {
-            if self.alarm.has_rung() || self.core.stage() != stage {
+            if self.alarm.has_rung() || self.core.state() != state {
                 return Poll::Ready(());
             }
             self.connection.attend(context);
@@ -171,19 +183,19 @@ impl Link {
         .await;
     }
 
-    /// The next piece from the ring; `None` when the alarm rang or the process stops.
+    /// The next piece from the ring; `None` when the alarm rang, the process stops, or the pressure is another.
     async fn receive(&mut self) -> Result<Option<Chunk>, Ended> {
         if self.over {
             return Err(Ended::Lost);
         }
-        let stage = self.core.stage();
+        let state = self.core.state();
         let received = poll_fn(|context| {
             if self.alarm.has_rung() {
                 return Poll::Ready(None);
             }
             match self.connection.poll_receive(context) {
                 Poll::Ready(received) => Poll::Ready(Some(received)),
-                Poll::Pending if self.core.stage() != stage => Poll::Ready(None),
+                Poll::Pending if self.core.state() != state => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             }
         })
@@ -202,17 +214,14 @@ impl Link {
         }
     }
 
-    async fn decrypt(&mut self, chunk: Chunk) -> Result<Filled, Ended> {
-        let Some(tls) = &mut self.tls else {
-            return Ok(Filled::Disturbed);
-        };
+    /// What a piece comes to, and what TLS wants to be sent.
+    fn decrypt(&mut self, chunk: Chunk) -> (Result<Filled, Ended>, Vec<u8>) {
         let (mut plaintext, mut outgoing) = (Vec::new(), Vec::new());
+        let Some(tls) = &mut self.tls else {
+            return (Ok(Filled::Disturbed), outgoing);
+        };
         let progress = tls.receive(&chunk, &mut plaintext, &mut outgoing);
-        drop(chunk);
-        if !outgoing.is_empty() {
-            self.write(outgoing.into()).await?;
-        }
-        match progress {
+        let filled = match progress {
             Ok(Progress::Closed) if plaintext.is_empty() => {
                 self.over = true;
                 Err(Ended::Lost)
@@ -231,7 +240,8 @@ impl Link {
                 self.over = true;
                 Err(Ended::TlsFailed)
             }
-        }
+        };
+        (filled, outgoing)
     }
 
     /// Sends bytes, encrypted if the connection is. Waits only for what was sent before.
@@ -239,39 +249,42 @@ impl Link {
     /// # Errors
     /// How the connection ended.
     pub async fn send(&mut self, bytes: Cow<'static, [u8]>) -> Result<(), Ended> {
-        let Some(tls) = &mut self.tls else {
-            return self.write(bytes).await;
+        let bytes = match &mut self.tls {
+            None => bytes,
+            Some(tls) => {
+                let mut records = Vec::new();
+                if tls.encrypt(&bytes, &mut records).is_err() {
+                    self.over = true;
+                    return Err(Ended::TlsFailed);
+                }
+                records.into()
+            }
         };
-        let mut records = Vec::new();
-        if tls.encrypt(&bytes, &mut records).is_err() {
-            self.over = true;
-            return Err(Ended::TlsFailed);
-        }
-        self.write(records.into()).await
+        self.write(bytes).await
     }
 
     /// A peer that does not read what was sent before has as long as for a command.
     async fn write(&mut self, bytes: Cow<'static, [u8]>) -> Result<(), Ended> {
-        let patience = self.core.live().limits.command_timeout.0;
-        self.flush(patience).await?;
+        self.flush(command_timeout).await?;
         self.connection.send(bytes);
         Ok(())
     }
 
-    /// Waits until everything is with the kernel, for `patience` at most. Meanwhile it keeps no receive buffer from the
-    /// others.
-    async fn flush(&mut self, patience: Duration) -> Result<(), Ended> {
+    /// Waits until everything is with the kernel, for as long as `patience` says, which is asked again when the pressure
+    /// changes. Meanwhile it keeps no receive buffer from the others.
+    async fn flush(&mut self, patience: fn(&Core) -> Duration) -> Result<(), Ended> {
         if self.connection.is_sending() {
             self.release_buffer();
         }
-        let mut waited = false;
+        let began = self.core.now();
+        let (mut waited, mut level) = (false, self.core.level());
         let sent = poll_fn(|context| match self.connection.poll_sent(context) {
             Poll::Ready(sent) => Poll::Ready(Some(sent)),
             Poll::Pending if waited && self.alarm.has_rung() => Poll::Ready(None),
             Poll::Pending => {
-                if !waited {
-                    self.alarm.set(self.core.now().plus(patience));
-                    waited = true;
+                if !waited || level != self.core.level() {
+                    self.alarm.set(began.plus(patience(&self.core)));
+                    (waited, level) = (true, self.core.level());
                 }
                 Poll::Pending
             }
@@ -338,6 +351,10 @@ impl Link {
         deadline: Instant,
         place: &mut Option<HandshakePlace>,
     ) -> Result<(), Ended> {
+        if !self.input.rest().is_empty() {
+            // It came in one segment with what a proxy said before it.
+            return Ok(());
+        }
         loop {
             let until = place
                 .as_ref()
@@ -393,7 +410,7 @@ impl Link {
         if self.lost {
             return Err(Lost);
         }
-        if self.flush(FAREWELL).await.is_err() {
+        if self.flush(|_| FAREWELL).await.is_err() {
             return Err(Lost);
         }
         if let Some(tls) = &mut self.tls {
@@ -401,7 +418,7 @@ impl Link {
             tls.close(&mut outgoing);
             self.connection.send(outgoing.into());
             // What had to be told has been told.
-            let _ = self.flush(FAREWELL).await;
+            let _ = self.flush(|_| FAREWELL).await;
         }
         self.connection.shut_down_sending();
         self.input = Input::None;
@@ -418,14 +435,21 @@ impl Link {
     }
 }
 
+/// How long a client may take for a command, as things are now.
+fn command_timeout(core: &Core) -> Duration {
+    let live = core.live();
+    live.under(core.level()).limits.command_timeout.0
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::Config;
     use crate::edge::clients::Clients;
     use crate::edge::core::Parts;
     use crate::edge::live::Live;
     use crate::edge::ring::{Ring, Turn};
+    use crate::edge::windows::Windows;
     use crate::edge::{Clock, CoreId, CoreShard, Cores};
     use crate::mail::Ledger;
     use crate::store::{Budget, HashKey};
@@ -437,7 +461,7 @@ mod tests {
 
     const BUFFERS: u16 = 16;
 
-    fn core() -> Rc<Core> {
+    pub(in crate::edge) fn core() -> Rc<Core> {
         let clock = Clock::start();
         let ledger = Ledger::new(1 << 20);
         let live = Live::new(&Config::default(), None, 2026).expect("a certificate");
@@ -448,12 +472,13 @@ mod tests {
             shard: CoreShard::new(Budget::default(), HashKey(3, 4), ledger),
             live: Arc::new(live),
             clients: Arc::new(Clients::new(64, HashKey(5, 6))),
+            windows: Arc::new(Windows::new(64, HashKey(9, 10))),
             clock,
             queue_id_key: HashKey(7, 8),
         })
     }
 
-    fn pair(core: &Rc<Core>) -> (Link, UnixStream) {
+    pub(in crate::edge) fn pair(core: &Rc<Core>) -> (Link, UnixStream) {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         (Link::new(core, core.ring.adopt(ours.into())), theirs)
     }
@@ -491,7 +516,7 @@ mod tests {
     fn a_handshake_waits_for_nobody_who_is_silent_or_slow() {
         let core = core();
         core.handshakes().set_limit(1);
-        let config = Arc::clone(&core.live().implicit_tls);
+        let config = core.live().tls_of(0);
         let deadline = core.now().plus(Duration::from_secs(30));
         let (mut silent, _open) = pair(&core);
         let mut silent = pin!(silent.start_tls(Arc::clone(&config), deadline));
@@ -531,7 +556,7 @@ mod tests {
     fn waiting_for_a_handshake_ends_at_its_deadline() {
         let core = core();
         core.handshakes().set_limit(0);
-        let config = Arc::clone(&core.live().implicit_tls);
+        let config = core.live().tls_of(0);
         let deadline = core.now().plus(Duration::from_secs(30));
         let (mut link, mut peer) = pair(&core);
         peer.write_all(&[22]).expect("written");

@@ -3,35 +3,59 @@
 use super::certificates::{self, CertificateError, Identity};
 use crate::config::Config;
 use crate::config::sections::Tls;
+use crate::policy::pressure::Pressure;
 use crate::smtp::reply::{Reply, Speaker};
 use crate::{policy, smtp, store};
 use rustls::ServerConfig;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One state of everything that a reload replaces.
 #[derive(Clone, Debug)]
 pub struct Live {
     /// Our name.
     pub hostname: Arc<str>,
-    /// What a session may do.
-    pub limits: Arc<smtp::Limits>,
-    /// Who may connect.
-    pub admission: policy::admission::Rules,
+    /// What holds at each level of pressure, in the order of [`Pressure::ALL`].
+    in_force: [InForce; 4],
+    /// Which level holds when.
+    pub pressure: policy::pressure::Rules,
     /// Where mail may go.
     pub recipients: policy::recipients::Rules,
     /// How much is kept and how long.
     pub budget: store::Budget,
     /// TLS rules.
     pub tls: Tls,
-    /// TLS on the listeners with STARTTLS.
-    pub starttls: Arc<ServerConfig>,
-    /// TLS on the listeners with TLS from the first byte.
-    pub implicit_tls: Arc<ServerConfig>,
+    /// TLS of each listener for mail, by number. Each has tickets of its own.
+    contexts: Vec<Arc<ServerConfig>>,
     /// The certificates in use.
     pub identities: Vec<Identity>,
     /// Whether logs may carry client addresses.
     pub log_client_addresses: bool,
+}
+
+/// What holds at one level of pressure.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    /// What a session may do.
+    pub limits: Arc<smtp::Limits>,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// Who may connect.
+    pub admission: policy::admission::Rules,
+    /// What one client may do in a minute.
+    pub clients: policy::clients::Rules,
+}
+
+impl InForce {
+    fn new(config: &Config, level: Pressure) -> Self {
+        Self {
+            limits: Arc::new(config.limits_under(level)),
+            handshake_timeout: config.handshake_timeout_under(level),
+            admission: config.admission_under(level),
+            clients: config.clients_under(level),
+        }
+    }
 }
 
 /// Why a state could not be made.
@@ -61,9 +85,24 @@ impl Live {
     pub fn own(&self) -> Self {
         Self {
             hostname: self.hostname.as_ref().into(),
-            limits: Arc::new(smtp::Limits::clone(&self.limits)),
+            in_force: self.in_force.each_ref().map(|level| InForce {
+                limits: Arc::new(smtp::Limits::clone(&level.limits)),
+                ..level.clone()
+            }),
             ..self.clone()
         }
+    }
+
+    /// What holds at a level of pressure.
+    #[must_use]
+    pub const fn under(&self, level: Pressure) -> &InForce {
+        &self.in_force[level as usize]
+    }
+
+    /// TLS of the listener with this number.
+    #[must_use]
+    pub fn tls_of(&self, listener: usize) -> Arc<ServerConfig> {
+        Arc::clone(&self.contexts[listener])
     }
 
     /// A reply that no session gives: for those who get none, and for those whose session is cut off.
@@ -71,7 +110,6 @@ impl Live {
     pub fn say(&self, reply: Reply) -> Vec<u8> {
         let speaker = Speaker {
             hostname: &self.hostname,
-            message_bytes_max: self.limits.message_bytes_max.0,
         };
         let mut line = Vec::new();
         reply.write(speaker, &mut line);
@@ -103,15 +141,17 @@ impl Live {
         };
         let configuration =
             || certificates::configuration(&identities, &config.tls).map_err(LiveError::Tls);
+        let listeners = config.listen.smtp.len() + config.listen.smtps.len();
         Ok(Self {
             hostname: config.server.hostname.as_str().into(),
-            limits: Arc::new(config.smtp.clone()),
-            admission: config.admission.clone(),
+            in_force: Pressure::ALL.map(|level| InForce::new(config, level)),
+            pressure: config.pressure.clone(),
             recipients: config.recipients.clone(),
             budget: config.store.clone(),
             tls: config.tls.clone(),
-            starttls: configuration()?,
-            implicit_tls: configuration()?,
+            contexts: (0..listeners)
+                .map(|_| configuration())
+                .collect::<Result<_, _>>()?,
             identities,
             log_client_addresses: config.server.log_client_addresses,
         })

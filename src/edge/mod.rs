@@ -5,6 +5,8 @@
 //! ([`driver`]). Cores and the control plane meet in the [`inbox`].
 
 pub mod alarm;
+mod answers;
+pub mod arrivals;
 pub mod certificates;
 pub mod clients;
 pub mod clock;
@@ -14,12 +16,15 @@ pub mod inbox;
 pub mod link;
 pub mod live;
 pub mod permits;
+pub mod pressure;
 pub mod probe;
 pub mod questions;
 pub mod ring;
 pub mod socket;
+pub mod standing;
 pub mod tls;
 pub mod turns;
+pub mod windows;
 
 pub use clock::Clock;
 pub use inbox::{Busy, CoreId, CoreShard, Cores};

@@ -3,6 +3,7 @@
 //! rustls' unbuffered interface is used, so that between records an idle connection holds no
 //! buffer, and what was decrypted lies only in memory that we own.
 
+use crate::mail::trace::Protection;
 use crate::metrics::TlsVersion;
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
@@ -27,6 +28,8 @@ pub struct Tls {
     incoming: Vec<u8>,
     established: bool,
     closed: bool,
+    /// The peer broke the rules. rustls is not asked again then: it would look at the offending bytes once more.
+    broken: bool,
 }
 
 /// Why TLS ended a connection.
@@ -48,6 +51,8 @@ pub struct Agreed {
     pub resumed: bool,
     /// The version.
     pub version: TlsVersion,
+    /// What trace headers say of it.
+    pub protection: Option<Protection>,
 }
 
 /// How far a call to [`Tls::receive`] came.
@@ -72,6 +77,7 @@ impl Tls {
             incoming: Vec::new(),
             established: false,
             closed: false,
+            broken: false,
         })
     }
 
@@ -117,7 +123,7 @@ impl Tls {
                     break Ok(Progress::Closed);
                 }
                 Err(broken) => {
-                    self.closed = true;
+                    (self.closed, self.broken) = (true, true);
                     self.alert(outgoing);
                     break Err(broken);
                 }
@@ -171,13 +177,20 @@ impl Tls {
 
     /// Appends `plaintext`, encrypted, to `outgoing`.
     ///
+    /// rustls is shown what is left of the input again: it may hold the start of a message there, and [`Tls::receive`]
+    /// has left nothing whole.
+    ///
     /// # Errors
     /// When the handshake is not complete, or the connection's keys are used up.
     pub fn encrypt(&mut self, plaintext: &[u8], outgoing: &mut Vec<u8>) -> Result<(), Broken> {
+        if self.broken {
+            return Err(Broken(rustls::Error::HandshakeNotComplete));
+        }
         for fragment in plaintext.chunks(FRAGMENT_BYTES_MAX) {
             let start = outgoing.len();
             outgoing.resize(start + fragment.len() + RECORD_OVERHEAD_BYTES, 0);
-            let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut []);
+            let UnbufferedStatus { state, .. } =
+                self.connection.process_tls_records(&mut self.incoming);
             let ConnectionState::WriteTraffic(mut traffic) = state.map_err(Broken)? else {
                 return Err(Broken(rustls::Error::HandshakeNotComplete));
             };
@@ -191,9 +204,13 @@ impl Tls {
 
     /// Appends a close_notify to `outgoing` (RFC 8446 section 6.1).
     pub fn close(&mut self, outgoing: &mut Vec<u8>) {
+        if self.broken {
+            return;
+        }
         let start = outgoing.len();
         outgoing.resize(start + RECORD_OVERHEAD_BYTES, 0);
-        let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut []);
+        let UnbufferedStatus { state, .. } =
+            self.connection.process_tls_records(&mut self.incoming);
         let written = match state {
             Ok(ConnectionState::WriteTraffic(mut traffic)) => traffic
                 .queue_close_notify(&mut outgoing[start..])
@@ -206,14 +223,30 @@ impl Tls {
     /// What was agreed on. Known after the handshake.
     #[must_use]
     pub fn agreed(&self) -> Agreed {
+        let (version, name) = match self.connection.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => (TlsVersion::Tls12, "1.2"),
+            Some(rustls::ProtocolVersion::TLSv1_3) => (TlsVersion::Tls13, "1.3"),
+            _ => (TlsVersion::None, ""),
+        };
         Agreed {
             resumed: self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
-            version: match self.connection.protocol_version() {
-                Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
-                Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
-                _ => TlsVersion::None,
-            },
+            version,
+            protection: self.cipher().map(|cipher| Protection {
+                version: name,
+                cipher,
+            }),
         }
+    }
+
+    /// The name of the cipher suite without the `TLS` that it begins with; rustls begins those of TLS 1.3 with `TLS13`.
+    fn cipher(&self) -> Option<&'static str> {
+        let name = self
+            .connection
+            .negotiated_cipher_suite()?
+            .suite()
+            .as_str()?;
+        name.strip_prefix("TLS13_")
+            .or_else(|| name.strip_prefix("TLS_"))
     }
 
     const fn progress(&self) -> Progress {
@@ -224,15 +257,12 @@ impl Tls {
         }
     }
 
-    /// The alert that rustls has ready after an error.
+    /// What rustls has ready after an error: an alert. It is asked for no more than that, since it would look at the
+    /// offending bytes again.
     fn alert(&mut self, outgoing: &mut Vec<u8>) {
-        // After an error each call first hands out what is to be sent, then the error again.
-        for _ in 0..4 {
+        while self.connection.wants_write() {
             let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut []);
-            let Ok(
-                state @ (ConnectionState::EncodeTlsData(_) | ConnectionState::TransmitTlsData(_)),
-            ) = state
-            else {
+            let Ok(state @ ConnectionState::EncodeTlsData(_)) = state else {
                 return;
             };
             if Self::step(state, &mut 0, &mut Vec::new(), outgoing).is_err() {

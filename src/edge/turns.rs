@@ -4,17 +4,14 @@
 //! new connections, and the bell of the inbox. One batch of completions wakes many tasks; then the loop yields,
 //! they run, and what they asked of the kernel goes out with the next turn.
 
-use super::core::{Arrival, Core, Stage};
-use super::driver;
+use super::arrivals::{Arrivals, Door};
+use super::core::{Core, Stage};
 use super::inbox::{Notice, Request};
 use super::questions::Answer;
 use super::ring::{Turn, process};
 use crate::clock::Instant;
-use crate::metrics::{Ended, Gone, Label as _, Listener, Refused};
-use crate::policy::admission::Refusal;
-use crate::smtp::Reply;
+use crate::metrics::Gone;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -31,6 +28,9 @@ const EXPIRIES_PER_TURN: usize = 2048;
 /// Alarms that ring in one turn.
 const ALARMS_PER_TURN: usize = 1024;
 
+/// Sessions that are told in one turn that the pressure has risen.
+const WAKES_PER_TURN: usize = 2048;
+
 /// Freed copies of messages after which the allocator is asked to hand their memory back, and how often at most. It
 /// keeps what was freed for later use, which is right for a busy core and wrong after a burst.
 const RETURN_AFTER: u64 = 1000;
@@ -43,18 +43,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// When the ring fails.
-pub async fn serve(core: Rc<Core>, listeners: Vec<(Listener, OwnedFd)>) -> io::Result<()> {
-    let kinds = listeners
+pub async fn serve(core: Rc<Core>, listeners: Vec<(Door, OwnedFd)>) -> io::Result<()> {
+    let doors = listeners
         .into_iter()
-        .map(|(kind, socket)| {
+        .map(|(door, socket)| {
             core.ring.listen(socket);
-            kind
+            door
         })
         .collect();
     core.ring.attach_bell(core.cores.inbox(core.id).bell());
     let mut turns = Turns {
+        arrivals: Arrivals::new(&core, doors),
         core,
-        kinds,
         paused: Vec::new(),
         freed: 0,
         returned_at: Instant::ZERO,
@@ -64,8 +64,7 @@ pub async fn serve(core: Rc<Core>, listeners: Vec<(Listener, OwnedFd)>) -> io::R
 
 struct Turns {
     core: Rc<Core>,
-    /// What each of the ring's listeners is for.
-    kinds: Vec<Listener>,
+    arrivals: Arrivals,
     /// Listeners that rest, and until when.
     paused: Vec<(u32, Instant)>,
     /// Copies of messages freed since memory was handed back.
@@ -80,6 +79,7 @@ impl Turns {
         let inbox = core.cores.inbox(core.id);
         let mut turn = Turn::default();
         let mut busy = true;
+        let mut lag_before = Duration::ZERO;
         while !core.halted.get() {
             inbox.listen();
             let may_sleep = !busy && inbox.is_empty() && !core.restless.take();
@@ -97,9 +97,11 @@ impl Turns {
             glommio::executor().yield_task_queue_now().await;
             let metrics = core.metrics();
             metrics.loop_turns.increment();
-            metrics
-                .loop_busy
-                .observe_duration(core.clock.now().since(began));
+            let took = core.clock.now().since(began);
+            metrics.loop_busy.observe_duration(took);
+            // A single long turn is an accident (the machine slept, or served somebody else), two are a queue.
+            let lag = took.min(std::mem::replace(&mut lag_before, took));
+            core.cores.barometer().note_lag(core.id.0, lag);
         }
         Ok(())
     }
@@ -107,8 +109,9 @@ impl Turns {
     /// What one turn brought; says whether more is waiting to be done.
     fn take(&mut self, turn: &mut Turn) -> bool {
         for (listener, socket) in turn.accepted.drain(..) {
-            self.arrive(self.kinds[listener as usize], socket);
+            self.arrivals.accept(listener, socket);
         }
+        let more_to_greet = self.arrivals.release();
         let now = self.core.now();
         for (listener, _error) in turn.accept_failed.drain(..) {
             self.core.metrics().smtp_accept_errors.increment();
@@ -122,18 +125,30 @@ impl Turns {
             rests
         });
         let requests = self.take_requests();
+        // Behind the requests: new settings are in force before they are asked.
+        self.core.feel_pressure();
         let expiry = self.core.shard.borrow_mut().expire(now, EXPIRIES_PER_TURN);
         self.core
             .alarms
             .ring(now, ALARMS_PER_TURN, |(index, generation)| {
                 self.core.ring.wake(index, generation);
             });
+        self.spread_pressure();
         self.count_store();
-        let busy = expiry.more || requests == REQUESTS_PER_TURN;
+        let left = self.core.waking.get().is_some();
+        let busy = more_to_greet || expiry.more || requests == REQUESTS_PER_TURN || left;
         if !busy {
             self.return_memory();
         }
         busy
+    }
+
+    /// Tells the sessions that wait, some in each turn, that the pressure has risen: they have less time now.
+    fn spread_pressure(&self) {
+        if let Some(first) = self.core.waking.get() {
+            let next = self.core.ring.wake_some(first, WAKES_PER_TURN);
+            self.core.waking.set(next);
+        }
     }
 
     fn return_memory(&mut self) {
@@ -150,76 +165,16 @@ impl Turns {
         let now = self.core.clock.now();
         let next = [
             self.core.alarms.next(),
+            self.arrivals.next(),
             self.core.shard.borrow().next_expiry(),
             self.paused.iter().map(|(_, until)| *until).min(),
+            self.core.pressure_due(),
         ];
         next.into_iter()
             .flatten()
             .map(|instant| instant.since(now))
             .min()
             .map_or(SLEEP_MAX, |wait| wait.min(SLEEP_MAX))
-    }
-
-    fn arrive(&self, listener: Listener, socket: OwnedFd) {
-        let Ok(Some(address)) = peer(&socket) else {
-            return;
-        };
-        let client = address.ip().to_canonical();
-        match self.core.admit(client) {
-            Ok(counted) => {
-                let metrics = self.core.metrics();
-                metrics.smtp_connections_total.of(listener).increment();
-                metrics.smtp_connections.increment();
-                let connection = self.core.ring.adopt(socket);
-                let arrival = Arrival {
-                    listener,
-                    client,
-                    counted,
-                };
-                let core = Rc::clone(&self.core);
-                let began = core.now();
-                glommio::spawn_local(async move {
-                    let ended = driver::guarded(&core, connection, arrival).await;
-                    let metrics = core.metrics();
-                    metrics.smtp_connections.decrement();
-                    metrics.smtp_sessions_ended.of(ended).increment();
-                    let lasted = core.now().since(began);
-                    metrics.smtp_session_duration.observe_duration(lasted);
-                    if core.live().log_client_addresses {
-                        tracing::info!(%client, how = Ended::VALUES[ended.index()], "a session ended");
-                    }
-                })
-                .detach();
-            }
-            Err(refusal) => {
-                if self.core.live().log_client_addresses {
-                    tracing::info!(%client, ?refusal, "a connection was turned away");
-                }
-                self.turn_away(listener, &socket, refusal);
-            }
-        }
-    }
-
-    /// One line, and good-bye: no task, no buffer.
-    fn turn_away(&self, listener: Listener, socket: &OwnedFd, refusal: Refusal) {
-        let (label, reply) = match refusal {
-            Refusal::ClientConnections => (Refused::ClientConnections, Reply::TooManyConnections),
-            Refusal::Connections => (Refused::Connections, Reply::TooBusy),
-            Refusal::Memory => (Refused::Memory, Reply::TooBusy),
-            Refusal::Rate => (Refused::Rate, Reply::TooBusy),
-            Refusal::Shutdown => (Refused::Shutdown, Reply::ShuttingDown),
-        };
-        self.core
-            .metrics()
-            .smtp_connections_refused
-            .of(label)
-            .increment();
-        if listener == Listener::Smtp {
-            let line = self.core.live().say(reply);
-            let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
-            // The line is a courtesy: a client that cannot take it at once does without.
-            let _ = rustix::net::send(socket, &line, flags);
-        }
     }
 
     fn take_requests(&self) -> usize {
@@ -302,6 +257,7 @@ impl Turns {
                 self.core.shard.borrow_mut().set_budget(live.budget.clone());
                 self.core.handshakes.set_limit(live.tls.handshakes_max);
                 self.core.live.replace(Rc::new(live.own()));
+                self.core.cores.barometer().hurry();
             }
             Notice::Drain => {
                 self.core.stage.set(Stage::Draining);
@@ -350,10 +306,4 @@ impl Turns {
         let exhausted = self.core.ring.exhausted() - metrics.buffers_exhausted.value();
         metrics.buffers_exhausted.add(exhausted);
     }
-}
-
-/// The address at the other end.
-fn peer(socket: &OwnedFd) -> io::Result<Option<SocketAddr>> {
-    let address = rustix::net::getpeername(socket)?;
-    Ok(address.and_then(|address| SocketAddr::try_from(address).ok()))
 }

@@ -1,12 +1,13 @@
 //! Addresses as RFC 5321 section 4.1.2 writes them.
 //!
 //! Each grammar rule is a parser of its own, with the rule as its text. The parsers work on a
-//! complete line, so there is no "incomplete": what does not match is wrong. Only ASCII is read;
-//! internationalised addresses (RFC 6531) are recognised and refused by name
-//! ([`AddressError::NonAscii`]), which is the place where they will be let in.
+//! complete line, so there is no "incomplete": what does not match is wrong. UTF-8 is let in where
+//! RFC 6531 section 3.3 lets it in; whether the client may use it is for the session to say, which
+//! is why a path remembers how it was spelled ([`ReversePath::is_ascii`], [`Recipient::is_ascii`]).
 
 #![forbid(unsafe_code)]
 
+use canonical::ascii;
 use nom::branch::alt;
 use nom::bytes::complete::{is_a, tag, tag_no_case, take_while, take_while1};
 use nom::character::complete::{char, digit1, satisfy};
@@ -15,14 +16,19 @@ use nom::error::{ErrorKind, ParseError};
 use nom::multi::{many0_count, separated_list1};
 use nom::sequence::{delimited, preceded, terminated};
 use nom::{IResult, Parser};
+use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+
+mod beyond_ascii;
+mod canonical;
 
 /// The longest local part in octets, its quotes not counted (RFC 5321 section 4.5.3.1.1).
 pub const LOCAL_PART_BYTES_MAX: usize = 64;
 
-/// The longest domain in octets (RFC 5321 section 4.5.3.1.2).
+/// The longest domain in octets (RFC 5321 section 4.5.3.1.2), as spelled and in A-labels.
 pub const DOMAIN_BYTES_MAX: usize = 255;
 
 /// The longest path in octets, brackets and source route included (RFC 5321 section 4.5.3.1.3).
@@ -31,13 +37,35 @@ pub const PATH_BYTES_MAX: usize = 256;
 /// The longest label of a domain in octets (RFC 1035 section 2.3.4).
 const LABEL_BYTES_MAX: usize = 63;
 
-/// A mailbox address in its canonical form: `local@domain`, ASCII, lower case, an unneeded quoting
-/// of the local part removed, no trailing dot on the domain. Equal addresses are equal mailboxes.
-/// Clones share the text.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// A mailbox address in its canonical form: equal addresses are equal mailboxes, for SMTP, for the
+/// API and for whoever hashes them. Clones share the text.
+///
+/// - The local part without quotes if it needs none, else with only `"` and `\` escaped; full-width and half-width
+///   characters as what they are forms of; lower case; Unicode's normalization form C. After that it must still be a
+///   local part: no character beyond ASCII becomes one that needs quotes.
+/// - The domain in A-labels (RFC 5890) and lower case, without a dot at the end. A label that begins with `xn--` and is
+///   no A-label is compared as it is, as the DNS does.
+/// - An address literal in the one spelling of the address that it names.
+#[derive(Clone)]
 pub struct Address {
     text: Arc<str>,
     local_len: u8,
+    /// Not part of what it is: two spellings of one address are equal.
+    spelled_in_ascii: bool,
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Address {}
+
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
 }
 
 /// Where a message says it came from (RFC 5321 section 4.1.2, `Reverse-path`).
@@ -73,8 +101,6 @@ pub enum AddressError {
     LocalPartTooLong,
     /// There is no `@`, or nothing behind it.
     NoDomain,
-    /// It has characters beyond ASCII, which need SMTPUTF8 (RFC 6531).
-    NonAscii,
     /// The whole is longer than [`PATH_BYTES_MAX`] allows.
     PathTooLong,
     /// Something follows where the address should end.
@@ -90,7 +116,6 @@ impl fmt::Display for AddressError {
             Self::DomainTooLong => "the domain is longer than 255 octets",
             Self::LocalPartTooLong => "the local part is longer than 64 octets",
             Self::NoDomain => "the domain is missing",
-            Self::NonAscii => "it has characters beyond ASCII",
             Self::PathTooLong => "it is longer than 254 octets",
             Self::TrailingText => "something follows the address",
         })
@@ -118,9 +143,9 @@ impl Address {
     /// Names what is wrong with it.
     pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, AddressError> {
         let text = text.as_ref();
-        let (rest, parts) = mailbox(text).map_err(|why| offence(why, text))?;
+        let (rest, parts) = mailbox(text).map_err(offence)?;
         if !rest.is_empty() {
-            return Err(trailing(rest));
+            return Err(AddressError::TrailingText);
         }
         if text.len() > PATH_BYTES_MAX - "<>".len() {
             return Err(AddressError::PathTooLong);
@@ -146,21 +171,33 @@ impl Address {
         &self.text
     }
 
+    /// The whole address as people write it: its domain in U-labels.
+    #[must_use]
+    pub fn to_unicode(&self) -> Cow<'_, str> {
+        match beyond_ascii::domain_to_unicode(self.domain()) {
+            Cow::Borrowed(_) => Cow::Borrowed(&self.text),
+            Cow::Owned(domain) => Cow::Owned(format!("{}@{domain}", self.local())),
+        }
+    }
+
     /// The one spelling that stands for all spellings of the same address.
     fn canonical(parts: &Mailbox<'_>) -> Result<Self, AddressError> {
-        parts.local.check_length()?;
         let (mut text, local_len): (Arc<str>, usize) = match (parts.local, parts.host) {
             // As almost all are: what was spelled, less a dot at the end.
-            (LocalPart::Dotted(local), Host::Domain(domain)) => {
+            (LocalPart::Dotted(local), Host::Domain(domain)) if parts.spelled.is_ascii() => {
+                parts.local.check()?;
                 let len = local.len() + "@".len() + domain.len();
                 (ascii(&parts.spelled[..len]).into(), local.len())
             }
             (local, host) => {
                 let mut text = String::with_capacity(parts.spelled.len());
-                local.write_canonical(&mut text);
+                local.write_canonical(&mut text)?;
                 let local_len = text.len();
                 text.push('@');
-                host.write_canonical(&mut text);
+                host.write_canonical(&mut text)?;
+                if text.len() > PATH_BYTES_MAX - "<>".len() {
+                    return Err(AddressError::PathTooLong);
+                }
                 (text.into(), local_len)
             }
         };
@@ -169,12 +206,16 @@ impl Address {
         }
         let local_len = u8::try_from(local_len)
             .unwrap_or_else(|_| unreachable!("a local part has 66 octets at most"));
-        Ok(Self { text, local_len })
+        Ok(Self {
+            text,
+            local_len,
+            spelled_in_ascii: parts.spelled.is_ascii(),
+        })
     }
 }
 
 impl ReversePath {
-    /// Whether it can be written without SMTPUTF8 (RFC 6531).
+    /// Whether the client spelled it without what needs SMTPUTF8 (RFC 6531).
     #[must_use]
     pub fn is_ascii(&self) -> bool {
         match self {
@@ -185,12 +226,13 @@ impl ReversePath {
 }
 
 impl Recipient {
-    /// Whether it can be written without SMTPUTF8 (RFC 6531).
+    /// Whether the client spelled it without what needs SMTPUTF8 (RFC 6531). The canonical form may be in ASCII when the
+    /// spelling was not.
     #[must_use]
-    pub fn is_ascii(&self) -> bool {
+    pub const fn is_ascii(&self) -> bool {
         match self {
             Self::Postmaster => true,
-            Self::Address(address) => address.as_str().is_ascii(),
+            Self::Address(address) => address.spelled_in_ascii,
         }
     }
 }
@@ -225,8 +267,34 @@ impl Address {
         Self {
             text: format!("{local}@{domain}").into(),
             local_len,
+            spelled_in_ascii: local.is_ascii(),
         }
     }
+}
+
+/// The canonical form of a domain (see [`Address`]).
+///
+/// # Errors
+/// Names what is wrong with it.
+pub fn canonical_domain(text: &str) -> Result<String, AddressError> {
+    let (_, labels) = all_consuming(domain)
+        .parse(text.as_bytes())
+        .map_err(|why| match why {
+            nom::Err::Failure(named) => named,
+            nom::Err::Error(_) | nom::Err::Incomplete(_) => AddressError::BadDomain,
+        })?;
+    let mut canonical = String::with_capacity(labels.len());
+    Host::Domain(labels).write_canonical(&mut canonical)?;
+    canonical.make_ascii_lowercase();
+    Ok(canonical)
+}
+
+/// The canonical form of a local part (see [`Address`]).
+///
+/// # Errors
+/// Names what is wrong with it.
+pub fn canonical_local_part(text: &str) -> Result<String, AddressError> {
+    Address::parse(format!("{text}@local")).map(|address| address.local().to_owned())
 }
 
 /// `Reverse-path = Path / "<>"` (RFC 5321 section 4.1.2). Reads to the closing bracket.
@@ -238,8 +306,8 @@ pub fn reverse_path(input: &[u8]) -> IResult<&[u8], ReversePath, AddressError> {
         return Ok((rest, ReversePath::Null));
     }
     let (rest, parts) = path(input)?;
-    parts.local.check_length().map_err(nom::Err::Failure)?;
-    Ok((rest, ReversePath::Address(ascii(parts.spelled).into())))
+    let spelled = parts.check_sender().map_err(nom::Err::Failure)?;
+    Ok((rest, ReversePath::Address(spelled.into())))
 }
 
 /// `Forward-path = Path`, or `"<Postmaster>"` in any case (RFC 5321 sections 4.1.1.3 and 4.1.2).
@@ -257,10 +325,11 @@ pub fn forward_path(input: &[u8]) -> IResult<&[u8], Recipient, AddressError> {
     Ok((rest, Recipient::Address(address)))
 }
 
-/// Whether `text` is a `Domain` or an `address-literal`, as EHLO and trace headers want one.
+/// Whether `text` is a `Domain` or an `address-literal`, as EHLO and trace headers want one: in ASCII (RFC 6531 section
+/// 3.7.1 asks for A-labels there).
 #[must_use]
 pub fn is_host(text: &[u8]) -> bool {
-    all_consuming(host).parse(text).is_ok()
+    text.is_ascii() && all_consuming(host).parse(text).is_ok()
 }
 
 /// `Path = "<" [ A-d-l ":" ] Mailbox ">"` (RFC 5321 section 4.1.2); the source route is read and
@@ -274,27 +343,31 @@ fn path(input: &[u8]) -> IResult<&[u8], Mailbox<'_>, AddressError> {
                 if rest.is_empty() {
                     AddressError::BadPath
                 } else {
-                    trailing(rest)
+                    AddressError::TrailingText
                 }
             },
             char('>'),
         ),
     )
     .parse(input)
-    .map_err(|why| nom::Err::Failure(offence(why, input)))?;
+    .map_err(|why| nom::Err::Failure(offence(why)))?;
     if input.len() - rest.len() > PATH_BYTES_MAX {
         return Err(nom::Err::Failure(AddressError::PathTooLong));
     }
     Ok((rest, parts))
 }
 
-/// `A-d-l = At-domain *( "," At-domain )`, `At-domain = "@" Domain`, and the colon behind them.
+/// `A-d-l = At-domain *( "," At-domain )`, `At-domain = "@" Domain`, and the colon behind them. In ASCII only: routes were
+/// obsolete before addresses could be anything else, and what is dropped could not tell how it was spelled.
 fn source_route(input: &[u8]) -> IResult<&[u8], (), AddressError> {
     let (rest, _) = peek(char('@')).parse(input)?;
     or_say(
         |_| AddressError::BadPath,
         terminated(
-            separated_list1(char(','), preceded(char('@'), domain)),
+            separated_list1(
+                char(','),
+                preceded(char('@'), verify(domain, |labels: &[u8]| labels.is_ascii())),
+            ),
             char(':'),
         ),
     )
@@ -356,7 +429,8 @@ fn mailbox(input: &[u8]) -> IResult<&[u8], Mailbox<'_>, AddressError> {
     ))
 }
 
-/// `Dot-string = Atom *("." Atom)`, `Atom = 1*atext` (RFC 5321 section 4.1.2, RFC 5322 section 3.2.3).
+/// `Dot-string = Atom *("." Atom)`, `Atom = 1*atext` (RFC 5321 section 4.1.2, RFC 5322 section 3.2.3),
+/// `atext =/ UTF8-non-ascii` (RFC 6531 section 3.3).
 fn dotted(input: &[u8]) -> IResult<&[u8], LocalPart<'_>, AddressError> {
     let (rest, atoms) = take_while1(|byte| is_atext(byte) || byte == b'.').parse(input)?;
     let dots_stand_between = atoms.first() != Some(&b'.')
@@ -369,7 +443,7 @@ fn dotted(input: &[u8]) -> IResult<&[u8], LocalPart<'_>, AddressError> {
 }
 
 /// `Quoted-string = DQUOTE *QcontentSMTP DQUOTE`, `QcontentSMTP = qtextSMTP / quoted-pairSMTP`
-/// (RFC 5321 section 4.1.2).
+/// (RFC 5321 section 4.1.2), `qtextSMTP =/ UTF8-non-ascii` (RFC 6531 section 3.3).
 fn quoted(input: &[u8]) -> IResult<&[u8], LocalPart<'_>, AddressError> {
     delimited(
         char('"'),
@@ -398,12 +472,15 @@ fn domain(input: &[u8]) -> IResult<&[u8], &[u8], AddressError> {
     Ok((rest.strip_prefix(b".").unwrap_or(rest), labels))
 }
 
-/// `sub-domain = Let-dig [Ldh-str]` (RFC 5321 section 4.1.2), 63 octets at most.
+/// `sub-domain = Let-dig [Ldh-str]` (RFC 5321 section 4.1.2), 63 octets at most; `sub-domain =/ U-label`
+/// (RFC 6531 section 3.3), which is held to as much as an A-label.
 fn sub_domain(input: &[u8]) -> IResult<&[u8], &[u8], AddressError> {
     verify(
-        take_while1(|byte: u8| byte.is_ascii_alphanumeric() || byte == b'-'),
+        take_while1(|byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || !byte.is_ascii()),
         |label: &[u8]| {
-            label.len() <= LABEL_BYTES_MAX && !label.starts_with(b"-") && !label.ends_with(b"-")
+            (label.len() <= LABEL_BYTES_MAX || !label.is_ascii())
+                && !label.starts_with(b"-")
+                && !label.ends_with(b"-")
         },
     )
     .parse(input)
@@ -469,9 +546,10 @@ fn general(input: &[u8]) -> IResult<&[u8], Host<'_>, AddressError> {
     .parse(input)
 }
 
-/// `atext` (RFC 5322 section 3.2.3).
-const fn is_atext(byte: u8) -> bool {
+/// `atext` (RFC 5322 section 3.2.3), or a byte of a character beyond ASCII.
+pub(crate) const fn is_atext(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
+        || !byte.is_ascii()
         || matches!(
             byte,
             b'!' | b'#'
@@ -495,74 +573,9 @@ const fn is_atext(byte: u8) -> bool {
         )
 }
 
-/// `qtextSMTP = %d32-33 / %d35-91 / %d93-126` (RFC 5321 section 4.1.2).
+/// `qtextSMTP = %d32-33 / %d35-91 / %d93-126` (RFC 5321 section 4.1.2), or a byte of a character beyond ASCII.
 const fn is_qtext(byte: u8) -> bool {
-    matches!(byte, 32..=33 | 35..=91 | 93..=126)
-}
-
-impl LocalPart<'_> {
-    /// Holds its canonical form to [`LOCAL_PART_BYTES_MAX`].
-    fn check_length(&self) -> Result<(), AddressError> {
-        let len = match self {
-            Self::Dotted(atoms) => atoms.len(),
-            Self::Quoted(_) => {
-                let mut text = String::new();
-                self.write_canonical(&mut text);
-                let quotes = if text.starts_with('"') { 2 } else { 0 };
-                text.len() - quotes
-            }
-        };
-        if len > LOCAL_PART_BYTES_MAX {
-            return Err(AddressError::LocalPartTooLong);
-        }
-        Ok(())
-    }
-
-    /// Without quotes where they are not needed; else with only `"` and `\` escaped.
-    fn write_canonical(&self, text: &mut String) {
-        let inner = match self {
-            Self::Dotted(atoms) => return text.push_str(ascii(atoms)),
-            Self::Quoted(inner) => inner,
-        };
-        let mut plain = Vec::with_capacity(inner.len());
-        let mut bytes = inner.iter();
-        while let Some(&byte) = bytes.next() {
-            let escaped = if byte == b'\\' { bytes.next() } else { None };
-            plain.push(*escaped.unwrap_or(&byte));
-        }
-        if matches!(dotted(&plain), Ok(([], _))) {
-            return text.push_str(ascii(&plain));
-        }
-        text.push('"');
-        for byte in plain {
-            if matches!(byte, b'"' | b'\\') {
-                text.push('\\');
-            }
-            text.push(char::from(byte));
-        }
-        text.push('"');
-    }
-}
-
-impl Host<'_> {
-    /// As spelled; literals in the one spelling of the address that they name.
-    fn write_canonical(&self, text: &mut String) {
-        match self {
-            Self::Domain(labels) => text.push_str(ascii(labels)),
-            Self::Ipv4(address) => text.push_str(&format!("[{address}]")),
-            Self::Ipv6(address) => text.push_str(&format!("[ipv6:{address}]")),
-            Self::General(inner) => {
-                text.push('[');
-                text.push_str(ascii(inner));
-                text.push(']');
-            }
-        }
-    }
-}
-
-/// What the grammar has read is ASCII.
-fn ascii(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap_or_else(|_| unreachable!("every rule reads ASCII only"))
+    matches!(byte, 32..=33 | 35..=91 | 93..=126 | 128..)
 }
 
 /// Runs `rule`; when it fails without a name for the offence, `name` gives one.
@@ -578,21 +591,11 @@ fn or_say<'a, T>(
     }
 }
 
-/// The name of what stopped a rule. Characters beyond ASCII explain any failure: no rule knows them.
-pub(crate) fn offence(why: nom::Err<AddressError>, input: &[u8]) -> AddressError {
+/// The name of what stopped a rule.
+pub(crate) fn offence(why: nom::Err<AddressError>) -> AddressError {
     match why {
-        _ if !input.is_ascii() => AddressError::NonAscii,
         nom::Err::Error(named) | nom::Err::Failure(named) => named,
         nom::Err::Incomplete(_) => AddressError::BadPath,
-    }
-}
-
-/// The name of text that follows an address.
-fn trailing(rest: &[u8]) -> AddressError {
-    if rest.is_ascii() {
-        AddressError::TrailingText
-    } else {
-        AddressError::NonAscii
     }
 }
 

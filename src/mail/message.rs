@@ -48,6 +48,8 @@ pub struct Message {
     pub received_at: Instant,
     /// Whether it came over TLS.
     pub tls: bool,
+    /// Whether it may only travel inside TLS, as its sender asked (RFC 8689).
+    pub require_tls: bool,
 }
 
 impl fmt::Debug for Message {

@@ -1,7 +1,8 @@
 //! The trace headers that mayfly adds (RFC 5321 section 4.4).
 //!
 //! Nothing that a client sent can begin a line of its own here: every byte that is not visible
-//! ASCII or a space is replaced, and lines are broken only where this file breaks them.
+//! ASCII or a space is replaced, and lines are broken only where this file breaks them. Characters
+//! beyond ASCII stay in a message that came with SMTPUTF8 (RFC 6531 section 3.7.3), and in no other.
 
 #![forbid(unsafe_code)]
 
@@ -39,6 +40,19 @@ impl With {
             Self::Utf8Smtps => "UTF8SMTPS",
         }
     }
+
+    const fn is_utf8(self) -> bool {
+        matches!(self, Self::Utf8Smtp | Self::Utf8Smtps)
+    }
+}
+
+/// How a connection was protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protection {
+    /// The version of TLS, as `1.3`.
+    pub version: &'static str,
+    /// The cipher suite, by its name in the registry of TLS less the `TLS_` that each begins with.
+    pub cipher: &'static str,
 }
 
 /// What the trace headers of one message say.
@@ -54,6 +68,8 @@ pub struct Trace<'a> {
     pub hostname: &'a str,
     /// What it came with.
     pub with: With,
+    /// What the handshake agreed on, if there was one.
+    pub tls: Option<Protection>,
     /// The message's name.
     pub queue_id: QueueId,
     /// The recipient, if there is exactly one; several are not disclosed to one another
@@ -67,7 +83,7 @@ impl Trace<'_> {
     /// `Return-Path` and `Received`, each line with its CRLF, ready to stand before the message.
     #[must_use]
     pub fn headers(&self) -> Vec<u8> {
-        let mut text = FoldedText::with_capacity(self.bytes_estimate());
+        let mut text = FoldedText::with_capacity(self.bytes_estimate(), self.with.is_utf8());
         text.start("Return-Path:");
         match self.reverse_path {
             ReversePath::Null => text.word(&["<>"]),
@@ -82,10 +98,13 @@ impl Trace<'_> {
         } else {
             "unknown"
         }]);
-        let client = IpText::of(self.client);
         match self.client.to_canonical() {
-            IpAddr::V4(_) => text.word(&["([", client.as_str(), "])"]),
-            IpAddr::V6(_) => text.word(&["([IPv6:", client.as_str(), "])"]),
+            IpAddr::V4(client) => text.written(format_args!("([{client}])")),
+            IpAddr::V6(client) => text.written(format_args!("([IPv6:{client}])")),
+        }
+        if let Some(Protection { version, cipher }) = self.tls {
+            text.word(&["(TLS", version]);
+            text.word(&["TLS_", cipher, ")"]);
         }
         text.fold();
         let queue_id = self.queue_id.as_str();
@@ -110,7 +129,7 @@ impl Trace<'_> {
 
     /// Enough for all of it, and little more.
     fn bytes_estimate(&self) -> usize {
-        const FIXED: usize = 190;
+        const FIXED: usize = 240;
         let reverse_path = match self.reverse_path {
             ReversePath::Null => 0,
             ReversePath::Address(address) => address.len(),
@@ -130,53 +149,20 @@ impl fmt::Debug for Trace<'_> {
     }
 }
 
-/// An IP address as text, without an allocation.
-struct IpText {
-    bytes: [u8; Self::BYTES_MAX],
-    len: usize,
-}
-
-impl IpText {
-    /// The longest: eight groups of four digits.
-    const BYTES_MAX: usize = 39;
-
-    /// An IPv4 address in the clothes of an IPv6 one is shown as what it is.
-    fn of(address: IpAddr) -> Self {
-        let mut text = Self {
-            bytes: [0; Self::BYTES_MAX],
-            len: 0,
-        };
-        let written = write!(text, "{}", address.to_canonical());
-        debug_assert!(written.is_ok());
-        text
-    }
-
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
-    }
-}
-
-impl Write for IpText {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.len + text.len();
-        let place = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
-        place.copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
-    }
-}
-
 /// Header text that is broken into lines between words.
 struct FoldedText {
     bytes: Vec<u8>,
     line_start: usize,
+    /// Whether characters beyond ASCII stay.
+    utf8: bool,
 }
 
 impl FoldedText {
-    fn with_capacity(bytes: usize) -> Self {
+    fn with_capacity(bytes: usize, utf8: bool) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),
             line_start: 0,
+            utf8,
         }
     }
 
@@ -201,8 +187,21 @@ impl FoldedText {
         for byte in &mut self.bytes[start..] {
             *byte = match *byte {
                 b' '..=b'~' => *byte,
+                0x80.. if self.utf8 => *byte,
                 _ => b'?',
             };
+        }
+    }
+
+    /// Appends a space and a word that is not text yet, on a new line if this one is full. It is written nowhere else
+    /// before: what lies on a stack is not overwritten when it is no longer needed.
+    fn written(&mut self, word: fmt::Arguments<'_>) {
+        let start = self.bytes.len();
+        let written = self.write_char(' ').and_then(|()| self.write_fmt(word));
+        debug_assert!(written.is_ok());
+        if self.bytes.len() - self.line_start > LINE_BYTES_AIM {
+            self.bytes.splice(start..start, *b"\r\n");
+            self.line_start = start + "\r\n".len();
         }
     }
 
@@ -217,24 +216,48 @@ impl FoldedText {
     }
 }
 
+impl Write for FoldedText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.bytes.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Address;
     use super::*;
     use proptest::prelude::*;
 
+    const TLS: Protection = Protection {
+        version: "1.3",
+        cipher: "AES_256_GCM_SHA384",
+    };
+
     fn written(helo: &str, path: &ReversePath, only: Option<&Recipient>, client: &str) -> String {
+        written_with(With::Esmtps, None, helo, path, only, client)
+    }
+
+    fn written_with(
+        with: With,
+        tls: Option<Protection>,
+        helo: &str,
+        path: &ReversePath,
+        only: Option<&Recipient>,
+        client: &str,
+    ) -> String {
         let trace = Trace {
             reverse_path: path,
             helo,
             client: client.parse().expect("an IP address"),
             hostname: "mx.test",
-            with: With::Esmtps,
+            with,
+            tls,
             queue_id: QueueId::from_random(0),
             only_recipient: only,
             date: "Sun, 22 Nov 2026 10:00:00 +0000",
         };
-        String::from_utf8(trace.headers()).expect("headers are ASCII")
+        String::from_utf8(trace.headers()).expect("headers are UTF-8")
     }
 
     fn path(text: &str) -> ReversePath {
@@ -261,6 +284,50 @@ mod tests {
     }
 
     #[test]
+    fn what_tls_agreed_on_stands_in_a_comment() {
+        let tls = Some(TLS);
+        let null = ReversePath::Null;
+        assert_eq!(
+            written_with(With::Esmtps, tls, "a.test", &null, None, "192.0.2.1"),
+            "Return-Path: <>\r\n\
+             Received: from a.test ([192.0.2.1]) (TLS1.3 TLS_AES_256_GCM_SHA384)\r\n \
+             by mx.test with ESMTPS id aaaaaaaaaaaaaaaa; \
+             Sun, 22 Nov 2026 10:00:00 +0000\r\n"
+        );
+        let text = written_with(
+            With::Esmtps,
+            tls,
+            "a.test",
+            &null,
+            None,
+            "2001:db8:1111:2222:3333:4444:5555:6666",
+        );
+        assert!(
+            text.contains("6666]) (TLS1.3\r\n TLS_AES_256_GCM_SHA384)\r\n by "),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn characters_beyond_ascii_stay_only_in_a_message_with_smtputf8() {
+        let to = Recipient::Address(Address::parse("Jürgen@bücher.test").expect("an address"));
+        let from = path("grün@blüte.test");
+        let write = |with| written_with(with, None, "a.test", &from, Some(&to), "192.0.2.1");
+        for (with, word) in [(With::Utf8Smtp, "UTF8SMTP"), (With::Utf8Smtps, "UTF8SMTPS")] {
+            assert_eq!(
+                write(with),
+                format!(
+                    "Return-Path: <grün@blüte.test>\r\n\
+                     Received: from a.test ([192.0.2.1])\r\n \
+                     by mx.test with {word} id aaaaaaaaaaaaaaaa\r\n \
+                     for <jürgen@xn--bcher-kva.test>; Sun, 22 Nov 2026 10:00:00 +0000\r\n"
+                )
+            );
+        }
+        assert!(write(With::Esmtps).is_ascii(), "not without it");
+    }
+
+    #[test]
     fn a_client_cannot_forge_a_part_of_the_header() {
         for helo in ["x) by evil (", "a;b", "my_pc", "", "a\r\nX: y", "ü"] {
             let text = written(helo, &ReversePath::Null, None, "::ffff:192.0.2.1");
@@ -272,13 +339,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_there_are_two_headers_of_short_lines(helo in ".{0,255}", sender in ".{0,254}") {
-            let text = written(&helo, &path(&sender), None, "192.0.2.1");
+        fn whatever_comes_there_are_two_headers_of_short_lines(
+            helo in ".{0,255}",
+            sender in ".{0,254}",
+            with in prop::sample::select(&[With::Smtp, With::Utf8Smtps][..]),
+        ) {
+            let text = written_with(with, Some(TLS), &helo, &path(&sender), None, "192.0.2.1");
             prop_assert!(text.ends_with("\r\n"));
             let starts = text.split_terminator("\r\n").filter(|line| !line.starts_with(' ')).count();
             prop_assert_eq!(starts, 2);
             for line in text.split_terminator("\r\n") {
-                prop_assert!(line.len() <= 998 && !line.contains(['\r', '\n']));
+                prop_assert!(line.chars().count() <= 998 && !line.contains(['\r', '\n']));
             }
         }
     }

@@ -106,6 +106,12 @@ impl<L: Label> Family<L> {
     pub fn of(&self, label: L) -> &Counter {
         &self.counters[label.index()]
     }
+
+    /// The sum over all values.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counters.iter().map(Counter::value).sum()
+    }
 }
 
 /// One counter for each pair of values of two labels.

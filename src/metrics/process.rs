@@ -175,6 +175,8 @@ metrics! {
     config_reloaded_at as "mayfly_config_last_reload_success_timestamp_seconds": Gauge,
     /// When a certificate expires, in seconds since 1970, by its place in the settings.
     certificate_expiry as "mayfly_tls_certificate_expiry_timestamp_seconds": Levels<Certificate>,
+    /// The level of pressure: 0 normal, 1 strained, 2 overloaded, 3 refusing.
+    pressure_level as "mayfly_pressure_level": Gauge,
     /// SMTP connections that may be open at once.
     smtp_connections_limit as "mayfly_smtp_connections_limit": Gauge,
     /// Times that a listener's queue of new connections was full, for all listeners in this network namespace, mayfly's or not, as the kernel counts.

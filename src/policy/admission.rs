@@ -1,13 +1,12 @@
 //! Who may connect.
 //!
 //! Decided before anything is read or allocated for a connection, so what is asked here must be
-//! known already: a few counts and a flag. Nothing is counted here; that is the edge's.
+//! known already: a few counts and flags. Nothing is counted here; that is the edge's.
 
 #![forbid(unsafe_code)]
 
+use super::pressure::{Cause, Pressure, Tightening};
 use crate::settings::settings;
-use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
 
 settings! {
     /// Who may connect to the SMTP listeners.
@@ -15,12 +14,11 @@ settings! {
         /// Connections open at once in the whole process. 0 means no limit.
         /// Price: about 1 KiB of memory each, 10 KiB with TLS.
         pub connections_max: u32 = 50_000,
-        /// Connections open at once from one client address (/64 for IPv6). 0 means no limit.
+        /// Connections open at once from one client (`clients.ipv4_prefix`, `clients.ipv6_prefix`; not those in
+        /// `clients.exempt`). 0 means no limit.
         pub connections_per_client_max: u32 = 50,
         /// New connections a second in the whole process. 0 means no limit.
         pub connections_per_second_max: u32 = 1000,
-        /// New connections are refused while more than this many percent of the memory for mail are used. 0 means never.
-        pub memory_percent_max: u32 = 95,
     }
 }
 
@@ -29,14 +27,14 @@ settings! {
 pub struct Evidence {
     /// Connections open now.
     pub connections: u64,
-    /// Of these, from the same client ([`client_of`]).
+    /// Of these, from the same client; 0 for one without limits.
     pub from_client: u64,
+    /// Whether the client has had all the new connections that it may have in a minute.
+    pub client_used_up: bool,
     /// Connections admitted in this second.
     pub new_this_second: u64,
-    /// Bytes of the budget in use.
-    pub memory_used: u64,
-    /// Bytes of the budget.
-    pub memory_limit: u64,
+    /// The level of pressure, and what called for it.
+    pub pressure: (Pressure, Cause),
     /// Whether the server is about to stop.
     pub shutting_down: bool,
 }
@@ -55,33 +53,43 @@ pub enum Admission {
 pub enum Refusal {
     /// This client has too many connections open.
     ClientConnections,
+    /// This client has made too many connections in a minute.
+    ClientRate,
     /// Too many connections are open.
     Connections,
     /// The memory for mail is nearly used up.
     Memory,
+    /// Nobody is let in at this level of pressure.
+    Pressure,
     /// Too many have connected in this second.
     Rate,
     /// The server is about to stop.
     Shutdown,
 }
 
-/// Whether somebody may connect. What concerns everybody comes before what concerns this client.
+/// Whether somebody may connect. The rate of all comes last, so that a client that is refused for its own sake does not use
+/// it up.
 #[must_use]
 pub fn admit(evidence: &Evidence, rules: &Rules) -> Admission {
     if evidence.shutting_down {
         return Admission::Refuse(Refusal::Shutdown);
     }
+    match evidence.pressure {
+        (Pressure::Refusing, Cause::Memory) => return Admission::Refuse(Refusal::Memory),
+        (Pressure::Refusing, _) => return Admission::Refuse(Refusal::Pressure),
+        _ => {}
+    }
     if is_reached(evidence.connections, rules.connections_max) {
         return Admission::Refuse(Refusal::Connections);
     }
-    if is_above(evidence, rules.memory_percent_max) {
-        return Admission::Refuse(Refusal::Memory);
+    if is_reached(evidence.from_client, rules.connections_per_client_max) {
+        return Admission::Refuse(Refusal::ClientConnections);
+    }
+    if evidence.client_used_up {
+        return Admission::Refuse(Refusal::ClientRate);
     }
     if is_reached(evidence.new_this_second, rules.connections_per_second_max) {
         return Admission::Refuse(Refusal::Rate);
-    }
-    if is_reached(evidence.from_client, rules.connections_per_client_max) {
-        return Admission::Refuse(Refusal::ClientConnections);
     }
     Admission::Accept
 }
@@ -90,39 +98,16 @@ fn is_reached(count: u64, max: u32) -> bool {
     max != 0 && count >= u64::from(max)
 }
 
-fn is_above(evidence: &Evidence, percent: u32) -> bool {
-    let used = u128::from(evidence.memory_used) * 100;
-    percent != 0 && used > u128::from(evidence.memory_limit) * u128::from(percent)
-}
-
-/// Who counts as one client.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientKey(u128);
-
-/// The client behind an address: an IPv4 address, also when it is written as IPv6
-/// (`::ffff:192.0.2.1`), or the /64 of an IPv6 address, because that is what one customer gets at
-/// least.
-#[must_use]
-pub fn client_of(address: IpAddr) -> ClientKey {
-    const NETWORK: u128 = !(u64::MAX as u128);
-    match address.to_canonical() {
-        IpAddr::V4(v4) => ClientKey(v4.to_ipv6_mapped().to_bits()),
-        IpAddr::V6(v6) => ClientKey(v6.to_bits() & NETWORK),
-    }
-}
-
-impl ClientKey {
-    /// As an address: IPv4 mapped into IPv6, or the first address of the /64.
+impl Rules {
+    /// What a level of pressure leaves.
     #[must_use]
-    pub const fn as_ipv6(self) -> Ipv6Addr {
-        Ipv6Addr::from_bits(self.0)
-    }
-}
-
-impl fmt::Debug for ClientKey {
-    /// Never the address.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClientKey(..)")
+    pub fn tightened(&self, by: &Tightening) -> Self {
+        let most = by.of_client(self.connections_per_client_max.into());
+        Self {
+            connections_per_client_max: u32::try_from(most)
+                .unwrap_or(self.connections_per_client_max),
+            ..self.clone()
+        }
     }
 }
 
@@ -134,8 +119,8 @@ mod tests {
         connections: 49_999,
         from_client: 49,
         new_this_second: 999,
-        memory_used: 95,
-        memory_limit: 100,
+        client_used_up: false,
+        pressure: (Pressure::Overloaded, Cause::Memory),
         shutting_down: false,
     };
 
@@ -161,7 +146,18 @@ mod tests {
             |it| it.new_this_second += 1,
             Admission::Refuse(Refusal::Rate),
         );
-        check(|it| it.memory_used += 1, Admission::Refuse(Refusal::Memory));
+        check(
+            |it| it.client_used_up = true,
+            Admission::Refuse(Refusal::ClientRate),
+        );
+        check(
+            |it| it.pressure = (Pressure::Refusing, Cause::Memory),
+            Admission::Refuse(Refusal::Memory),
+        );
+        check(
+            |it| it.pressure = (Pressure::Refusing, Cause::Pinned),
+            Admission::Refuse(Refusal::Pressure),
+        );
         check(
             |it| it.shutting_down = true,
             Admission::Refuse(Refusal::Shutdown),
@@ -174,27 +170,13 @@ mod tests {
             connections_max: 0,
             connections_per_client_max: 0,
             connections_per_second_max: 0,
-            memory_percent_max: 0,
         };
         let flood = Evidence {
             connections: u64::MAX,
             from_client: u64::MAX,
             new_this_second: u64::MAX,
-            memory_used: u64::MAX,
-            memory_limit: u64::MAX,
-            shutting_down: false,
+            ..QUIET
         };
         assert_eq!(admit(&flood, &rules), Admission::Accept);
-    }
-
-    #[test]
-    fn a_client_is_an_ipv4_address_or_an_ipv6_network() {
-        let client = |text: &str| client_of(text.parse().expect("an address"));
-        assert_eq!(client("192.0.2.1"), client("::ffff:192.0.2.1"));
-        assert_ne!(client("192.0.2.1"), client("192.0.2.2"));
-        assert_eq!(client("2001:db8:1:2::1"), client("2001:db8:1:2:ffff::"));
-        assert_ne!(client("2001:db8:1:2::1"), client("2001:db8:1:3::1"));
-        assert_eq!(format!("{:?}", client("192.0.2.1")), "ClientKey(..)");
-        assert_eq!(client("2001:db8::7").as_ipv6().to_string(), "2001:db8::");
     }
 }

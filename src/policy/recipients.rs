@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::mail::address::{canonical_domain, canonical_local_part, is_atext};
 use crate::mail::{Address, Recipient};
 use crate::settings::{choices, settings};
 use std::fmt;
@@ -14,12 +15,19 @@ settings! {
     /// Which recipients get mail here.
     pub struct Rules {
         /// Our domains. Mail for any other is refused with 550 5.7.1. The first one is the home of `postmaster`.
+        /// An international name may be given as it is written or in its xn-- form.
         pub domains: Vec<String> = vec!["mayfly.test".to_owned()],
         /// Which addresses at our domains get mail.
         pub accept: Accept = Accept::Created,
         /// Local parts that nobody may create. Some of them decide who owns a domain: certificate authorities send
         /// their proof of control to admin, administrator, hostmaster, postmaster and webmaster, and others speak for the site.
         pub reserved_local_parts: Vec<String> = reserved(),
+        /// Characters that begin a tag: mail to `u+tag` reaches the mailbox `u`. None turns it off. `-` may be one too; local
+        /// parts that are drawn by lot then have dots in the place of hyphens. Price: what stands behind one is lost for names.
+        pub subaddress_separators: String = "+".to_owned(),
+        /// Whether every sub-domain of a domain of ours is ours too, for a wildcard MX record. Each address there is a mailbox of
+        /// its own; `postmaster` is the operator everywhere.
+        pub subdomains: bool = false,
     }
 }
 
@@ -63,7 +71,6 @@ const POSTMASTER: &str = "postmaster";
 
 /// RFC 1035 section 2.3.4, in characters without the root's dot.
 const DOMAIN_BYTES_MAX: usize = 253;
-const LABEL_BYTES_MAX: usize = 63;
 
 /// Where a recipient's mail goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +102,8 @@ pub enum CreateRefusal {
     ForeignDomain,
     /// Its local part is kept for the operator.
     Reserved,
+    /// It has a tag: its mail goes to the address without it.
+    Tagged,
 }
 
 /// What is wrong with the rules.
@@ -104,6 +113,16 @@ pub enum RulesError {
     BadDomain {
         /// As given.
         domain: String,
+    },
+    /// Not a local part.
+    BadLocalPart {
+        /// As given.
+        local: String,
+    },
+    /// A character that cannot begin a tag.
+    BadSeparator {
+        /// As given.
+        separator: char,
     },
     /// A domain is named twice.
     DuplicateDomain {
@@ -124,11 +143,15 @@ pub fn decide(recipient: &Recipient, rules: &Rules) -> Decision {
     if !is_ours(address.domain(), rules) {
         return Decision::RelayDenied;
     }
-    if address.local() == POSTMASTER {
+    let base = base(address.local(), rules);
+    if base == POSTMASTER {
         return postmaster(rules);
     }
     Decision::Mailbox {
-        address: address.clone(),
+        address: match base.len() == address.local().len() {
+            true => address.clone(),
+            false => Address::from_parts(base, address.domain()),
+        },
         must_exist: match rules.accept {
             Accept::Any => MustExist::No,
             Accept::Created => MustExist::Yes,
@@ -143,7 +166,8 @@ pub fn postmaster_address(rules: &Rules) -> Option<Address> {
     Some(Address::from_parts(POSTMASTER, home))
 }
 
-/// Whether anybody may have this address.
+/// Whether anybody may have this address. One with a tag is refused rather than cut: who asks for `u+tag` shall learn that
+/// all mail to `u` would be theirs, and that they need not ask for each tag.
 ///
 /// # Errors
 /// Why nobody may.
@@ -151,14 +175,52 @@ pub fn may_create(address: &Address, rules: &Rules) -> Result<(), CreateRefusal>
     if !is_ours(address.domain(), rules) {
         return Err(CreateRefusal::ForeignDomain);
     }
-    let reserved = &rules.reserved_local_parts;
-    if address.local() == POSTMASTER || reserved.iter().any(|it| it == address.local()) {
+    let base = base(address.local(), rules);
+    if base == POSTMASTER || is_reserved(base, rules) {
         return Err(CreateRefusal::Reserved);
+    }
+    if base.len() < address.local().len() {
+        return Err(CreateRefusal::Tagged);
     }
     Ok(())
 }
 
-/// Brings the rules into canonical form: lower case, no trailing dot.
+/// The canonical form of a domain that is ours.
+#[must_use]
+pub fn our_domain(text: &str, rules: &Rules) -> Option<String> {
+    let domain = canonical_domain(text).ok()?;
+    is_ours(&domain, rules).then_some(domain)
+}
+
+/// A local part without its tag (RFC 5233), which begins at the first separator. It has none if nothing that is a local part
+/// by itself would be left before it, or if it needs quotes: whoever quotes means each character. What is reserved is not
+/// cut: whoever has `no` must not get the mail for `no-reply`.
+fn base<'a>(local: &'a str, rules: &Rules) -> &'a str {
+    let separators = &rules.subaddress_separators;
+    let is_separator = |character| separators.contains(character);
+    let Some(first) = local.find(is_separator) else {
+        return local;
+    };
+    if first == 0 || local.starts_with('"') {
+        return local;
+    }
+    let mut bases = local
+        .match_indices(is_separator)
+        .map(|(at, _)| &local[..at])
+        .chain([local]);
+    match bases.find(|base| is_reserved(base, rules)) {
+        Some(reserved) => reserved,
+        None if local[..first].ends_with('.') => local,
+        None => &local[..first],
+    }
+}
+
+/// Both sides are canonical.
+fn is_reserved(local: &str, rules: &Rules) -> bool {
+    rules.reserved_local_parts.iter().any(|it| it == local)
+}
+
+/// Brings the rules into canonical form, which is that of [`Address`].
 ///
 /// # Errors
 /// The first thing that is wrong with them. They may be changed in part then.
@@ -168,23 +230,33 @@ pub fn normalize(rules: &mut Rules) -> Result<(), RulesError> {
     }
     for at in 0..rules.domains.len() {
         let given = &rules.domains[at];
-        let domain = given
-            .strip_suffix('.')
-            .unwrap_or(given)
-            .to_ascii_lowercase();
-        if !is_domain(&domain) {
-            let domain = given.clone();
-            return Err(RulesError::BadDomain { domain });
-        }
+        let domain = match canonical_domain(given) {
+            Ok(domain) if domain.len() <= DOMAIN_BYTES_MAX => domain,
+            _ => {
+                let domain = given.clone();
+                return Err(RulesError::BadDomain { domain });
+            }
+        };
         if rules.domains[..at].contains(&domain) {
             return Err(RulesError::DuplicateDomain { domain });
         }
         rules.domains[at] = domain;
     }
     for local in &mut rules.reserved_local_parts {
-        local.make_ascii_lowercase();
+        *local = canonical_local_part(local).map_err(|_| RulesError::BadLocalPart {
+            local: local.clone(),
+        })?;
     }
-    Ok(())
+    check_separators(&rules.subaddress_separators)
+}
+
+/// A separator must be able to stand in a local part without quotes, and no name must need it.
+fn check_separators(separators: &str) -> Result<(), RulesError> {
+    let can_separate = |it: char| it.is_ascii_punctuation() && is_atext(it as u8);
+    match separators.chars().find(|it| !can_separate(*it)) {
+        Some(separator) => Err(RulesError::BadSeparator { separator }),
+        None => Ok(()),
+    }
 }
 
 fn postmaster(rules: &Rules) -> Decision {
@@ -194,22 +266,15 @@ fn postmaster(rules: &Rules) -> Decision {
     })
 }
 
-/// Both sides are canonical. An address literal (`[192.0.2.1]`) never equals a domain.
+/// Both sides are canonical. An address literal (`[192.0.2.1]`) never equals a domain, nor does it end in one.
 fn is_ours(domain: &str, rules: &Rules) -> bool {
+    let is_below = |ours: &String| {
+        domain
+            .strip_suffix(ours.as_str())
+            .is_some_and(|above| above.ends_with('.'))
+    };
     rules.domains.iter().any(|ours| ours == domain)
-}
-
-/// `Domain = sub-domain *("." sub-domain)` (RFC 5321 section 4.1.2), in lower case.
-fn is_domain(text: &str) -> bool {
-    text.len() <= DOMAIN_BYTES_MAX && text.split('.').all(is_label)
-}
-
-fn is_label(label: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=LABEL_BYTES_MAX).contains(&label.len())
-        && label.bytes().all(legal)
-        && !label.starts_with('-')
-        && !label.ends_with('-')
+        || rules.subdomains && rules.domains.iter().any(is_below)
 }
 
 impl fmt::Display for RulesError {
@@ -218,7 +283,12 @@ impl fmt::Display for RulesError {
             Self::BadDomain { domain } => write!(
                 f,
                 "{domain:?} is not the name of a domain: write labels of letters, digits and inner hyphens \
-                 with dots between them, like \"mx.example.org\" (an international name in its xn-- form)"
+                 with dots between them, like \"mx.example.org\""
+            ),
+            Self::BadLocalPart { local } => write!(f, "{local:?} is not a local part"),
+            Self::BadSeparator { separator } => write!(
+                f,
+                "{separator:?} cannot begin a tag: a separator is one of !#$%&'*+-/=?^_`{{|}}~"
             ),
             Self::DuplicateDomain { domain } => write!(f, "the domain {domain:?} is named twice"),
             Self::NoDomain => f.write_str("at least one domain is needed"),
@@ -231,6 +301,7 @@ impl std::error::Error for RulesError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::address::forward_path;
 
     fn rules(accept: Accept) -> Rules {
         Rules {
@@ -324,17 +395,216 @@ mod tests {
     #[test]
     fn rules_are_brought_into_canonical_form() {
         let mut rules = Rules {
-            domains: vec![
-                "MX.Example.ORG.".to_owned(),
-                "xn--bcher-kva.test".to_owned(),
-            ],
-            reserved_local_parts: vec!["Boss".to_owned()],
+            domains: vec!["MX.Example.ORG.".to_owned(), "B\u{fc}cher.test".to_owned()],
+            reserved_local_parts: vec!["Boss".to_owned(), "\"GR\u{fc}n\"".to_owned()],
             ..Rules::default()
         };
         assert_eq!(normalize(&mut rules), Ok(()));
         assert_eq!(rules.domains, ["mx.example.org", "xn--bcher-kva.test"]);
-        assert_eq!(rules.reserved_local_parts, ["boss"]);
+        assert_eq!(rules.reserved_local_parts, ["boss", "gr\u{fc}n"]);
         assert_eq!(normalize(&mut Rules::default()), Ok(()));
+    }
+
+    /// Which mailbox mail to `path` reaches; the empty text if it is not for us, `!` if it is no path.
+    fn reached(path: &str, rules: &Rules) -> String {
+        let path = format!("<{path}>");
+        match forward_path(path.as_bytes()) {
+            Err(_) => "!".to_owned(),
+            Ok((_, recipient)) => match decide(&recipient, rules) {
+                Decision::RelayDenied => String::new(),
+                Decision::Mailbox { address, .. } => address.as_str().to_owned(),
+            },
+        }
+    }
+
+    /// G1, G4: what the scripts that look for open relays try, with `ours.test` as our name and 192.0.2.1 as our address.
+    #[test]
+    fn no_spelling_makes_a_relay() {
+        let mut rules = Rules {
+            domains: vec!["ours.test".to_owned()],
+            ..Rules::default()
+        };
+        for subdomains in [false, true] {
+            rules.subdomains = subdomains;
+            for (path, expected) in [
+                ("v@x.example", ""),
+                ("v%x.example@[192.0.2.1]", ""),
+                ("v%x.example@relay.example", ""),
+                ("v%x.example@ours.test", "v%x.example@ours.test"),
+                ("\"v@x.example\"", "!"),
+                ("\"v%x.example\"", "!"),
+                ("v@x.example@[192.0.2.1]", "!"),
+                ("v@x.example@ours.test", "!"),
+                ("v@ours.test@x.example", "!"),
+                ("\"v@x.example\"@[192.0.2.1]", ""),
+                ("\"v@x.example\"@ours.test", "\"v@x.example\"@ours.test"),
+                ("@ours.test:v@x.example", ""),
+                ("@[192.0.2.1]:v@x.example", "!"),
+                ("@x.example:v@ours.test", "v@ours.test"),
+                ("x.example!v", "!"),
+                ("x.example!v@[192.0.2.1]", ""),
+                ("x.example!v@ours.test", "x.example!v@ours.test"),
+                ("v@[127.0.0.1]", ""),
+                ("v@[IPv6:::1]", ""),
+                ("v@OURS.TEST.", "v@ours.test"),
+                ("v@ours.test.x.example", ""),
+                ("v@xours.test", ""),
+                ("v@.ours.test", "!"),
+                ("v\u{ff20}x.example@ours.test", "!"),
+                ("v@x.example\u{ff20}ours.test", "!"),
+                ("v@ours\u{3002}test", "v@ours.test"),
+                ("v@\u{ff4f}urs.test", "v@ours.test"),
+                ("postmaster", "postmaster@ours.test"),
+                ("POSTMASTER@ours.test", "postmaster@ours.test"),
+                ("\"postmaster\"@ours.test", "postmaster@ours.test"),
+                ("\u{ff50}ostmaster@ours.test", "postmaster@ours.test"),
+                ("postmaster@x.example", ""),
+            ] {
+                assert_eq!(reached(path, &rules), expected, "{path}");
+            }
+        }
+    }
+
+    /// M10: what reaches one mailbox, and what only looks as if it did.
+    #[test]
+    fn one_mailbox_has_many_spellings() {
+        let rules = Rules {
+            domains: vec!["xn--bcher-kva.test".to_owned()],
+            ..Rules::default()
+        };
+        for (path, local) in [
+            ("u1@b\u{fc}cher.test", "u1"),
+            ("U1@XN--BCHER-KVA.test", "u1"),
+            ("u1+x@bu\u{308}cher.test", "u1"),
+            ("\u{ff35}\u{ff11}@b\u{fc}cher.test", "u1"),
+            ("\u{fc}@b\u{fc}cher.test", "\u{fc}"),
+            ("U\u{308}@b\u{fc}cher.test", "\u{fc}"),
+            // Dots count, and so does what only looks alike: Cyrillic, a character without width.
+            ("u.1@b\u{fc}cher.test", "u.1"),
+            ("\u{443}1@b\u{fc}cher.test", "\u{443}1"),
+            ("u\u{200b}1@b\u{fc}cher.test", "u\u{200b}1"),
+        ] {
+            assert_eq!(
+                reached(path, &rules),
+                format!("{local}@xn--bcher-kva.test"),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_tag_leads_to_the_base_mailbox() {
+        let mut rules = rules(Accept::Created);
+        let table = [
+            // The path, and where it leads with "+", with "+-" and without separators.
+            ("u", "u", "u", "u"),
+            ("u+tag", "u", "u", "u+tag"),
+            ("U+Tag", "u", "u", "u+tag"),
+            ("u+a+b", "u", "u", "u+a+b"),
+            ("u+", "u", "u", "u+"),
+            ("u-tag", "u-tag", "u", "u-tag"),
+            ("u-a+b", "u-a", "u", "u-a+b"),
+            ("+tag", "+tag", "+tag", "+tag"),
+            ("+a+b", "+a+b", "+a+b", "+a+b"),
+            ("-tag", "-tag", "-tag", "-tag"),
+            ("u.+tag", "u.+tag", "u.+tag", "u.+tag"),
+            ("u\u{ff0b}tag", "u", "u", "u+tag"),
+            ("\u{fc}+tag", "\u{fc}", "\u{fc}", "\u{fc}+tag"),
+            ("\"u+tag\"", "u", "u", "u+tag"),
+            ("\"u v+tag\"", "\"u v+tag\"", "\"u v+tag\"", "\"u v+tag\""),
+            ("no-reply", "no-reply", "no-reply", "no-reply"),
+            ("no-reply+x", "no-reply", "no-reply", "no-reply+x"),
+            ("no-x", "no-x", "no", "no-x"),
+            ("admin+x", "admin", "admin", "admin+x"),
+        ];
+        for (path, plus, both, none) in table {
+            for (separators, local) in [("+", plus), ("+-", both), ("", none)] {
+                rules.subaddress_separators = separators.to_owned();
+                let expected = format!("{local}@two.test");
+                assert_eq!(
+                    reached(&format!("{path}@two.test"), &rules),
+                    expected,
+                    "{path}"
+                );
+            }
+        }
+        for (separators, path) in [
+            ("+", "postmaster+x"),
+            ("+-", "Postmaster-x"),
+            ("+", "\"postmaster+\""),
+        ] {
+            rules.subaddress_separators = separators.to_owned();
+            assert_eq!(
+                reached(&format!("{path}@two.test"), &rules),
+                "postmaster@one.test"
+            );
+        }
+        rules.subaddress_separators = "+".to_owned();
+        assert_eq!(
+            reached("u+tag@other.test", &rules),
+            "",
+            "tags are ours to read at our domains only"
+        );
+    }
+
+    #[test]
+    fn what_is_created_is_what_mail_reaches() {
+        let mut rules = rules(Accept::Created);
+        let create = |text: &str, rules: &Rules| {
+            may_create(&Address::parse(text).expect("an address"), rules)
+        };
+        for (text, expected) in [
+            ("u@one.test", Ok(())),
+            ("u+tag@one.test", Err(CreateRefusal::Tagged)),
+            ("u\u{ff0b}tag@one.test", Err(CreateRefusal::Tagged)),
+            ("+tag@one.test", Ok(())),
+            ("\"u v+tag\"@one.test", Ok(())),
+            ("\u{ff21}dmin@one.test", Err(CreateRefusal::Reserved)),
+            ("\"admin\"@one.test", Err(CreateRefusal::Reserved)),
+            ("admin+x@one.test", Err(CreateRefusal::Reserved)),
+            ("postmaster+x@one.test", Err(CreateRefusal::Reserved)),
+            ("u@sub.one.test", Err(CreateRefusal::ForeignDomain)),
+        ] {
+            assert_eq!(create(text, &rules), expected, "{text}");
+            if expected == Ok(()) {
+                let canonical = Address::parse(text).expect("an address");
+                assert_eq!(reached(text, &rules), canonical.as_str());
+            }
+        }
+        rules.subaddress_separators.clear();
+        assert_eq!(create("u+tag@one.test", &rules), Ok(()));
+    }
+
+    #[test]
+    fn by_choice_what_is_below_a_domain_of_ours_is_ours() {
+        let mut rules = rules(Accept::Created);
+        rules.domains.push("xn--bcher-kva.test".to_owned());
+        for (path, below) in [
+            ("u@a.one.test", "u@a.one.test"),
+            ("u@B.A.One.Test.", "u@b.a.one.test"),
+            ("u+tag@a.one.test", "u@a.one.test"),
+            ("u@\u{fc}.b\u{fc}cher.test", "u@xn--tda.xn--bcher-kva.test"),
+            ("postmaster@a.one.test", "postmaster@one.test"),
+            ("postmaster+x@a.two.test", "postmaster@one.test"),
+            ("u@one.test", "u@one.test"),
+            ("u@aone.test", ""),
+            ("u@test", ""),
+            ("u@one.test.a", ""),
+        ] {
+            rules.subdomains = true;
+            assert_eq!(reached(path, &rules), below, "{path}");
+            rules.subdomains = false;
+            let alone = if path == "u@one.test" { path } else { "" };
+            assert_eq!(reached(path, &rules), alone, "{path}");
+        }
+        rules.subdomains = true;
+        let address = Address::parse("u@a.one.test").expect("an address");
+        assert_eq!(may_create(&address, &rules), Ok(()));
+        assert_eq!(
+            our_domain("A.one.test", &rules).as_deref(),
+            Some("a.one.test")
+        );
+        assert_eq!(our_domain("a.other.test", &rules), None);
     }
 
     #[test]
@@ -359,7 +629,7 @@ mod tests {
             "-a.b",
             "a-.b",
             "a_b.c",
-            "b\u{fc}cher.test",
+            "b\u{fc}-.test",
             "[127.0.0.1]",
             "a b",
             &long,

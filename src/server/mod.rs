@@ -318,9 +318,14 @@ impl Server {
             rate_clients_max: self.config.http.rate_clients_max,
             ..new.http
         };
+        let clients = crate::policy::clients::Rules {
+            clients_max: self.config.clients.clients_max,
+            ..new.clients
+        };
         Config {
             server: self.config.server.clone(),
             listen: self.config.listen.clone(),
+            clients,
             http,
             ..new
         }

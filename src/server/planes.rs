@@ -1,15 +1,16 @@
 //! Starts the cores' threads.
 
 use super::{ServeError, random_key};
-use crate::config::Config;
 use crate::config::sections::DescriptorTables;
+use crate::config::{Config, MailListener};
+use crate::edge::arrivals::Door;
 use crate::edge::clients::Clients;
 use crate::edge::core::{Core, Parts};
 use crate::edge::live::Live;
 use crate::edge::ring::{Ring, process};
 use crate::edge::socket::{self, Claim};
+use crate::edge::windows::Windows;
 use crate::edge::{Clock, CoreId, CoreShard, Cores, turns};
-use crate::metrics::Listener;
 use crate::store::HashKey;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 use std::io;
@@ -49,6 +50,7 @@ struct Plan {
     cores: Cores,
     live: Arc<Live>,
     clients: Arc<Clients>,
+    windows: Arc<Windows>,
     clock: Clock,
     shard_key: HashKey,
     queue_id_key: HashKey,
@@ -82,6 +84,10 @@ impl Edge {
                 table_size(config.admission.connections_max),
                 random_key(),
             )),
+            windows: Arc::new(Windows::new(
+                config.clients.clients_max as usize,
+                random_key(),
+            )),
             clock,
             shard_key: random_key(),
             queue_id_key: random_key(),
@@ -110,7 +116,10 @@ impl Edge {
             })?;
         stages.all_left.wait();
         let claims = Claims::make(config);
-        let listeners = claims.as_ref().map(Claims::listeners).unwrap_or_default();
+        let listeners = match &claims {
+            Ok(claims) => claims.listeners(config),
+            Err(_) => Vec::new(),
+        };
         // Set once, here.
         let _ = stages.listeners.set(listeners);
         stages.addresses_known.wait();
@@ -172,7 +181,7 @@ struct Stages {
     all_left: Barrier,
     /// Then the ports are found, and every core listens.
     addresses_known: Barrier,
-    listeners: OnceLock<Vec<(Listener, SocketAddr)>>,
+    listeners: OnceLock<Vec<Door>>,
 }
 
 impl Stages {
@@ -200,24 +209,23 @@ impl Claims {
         })
     }
 
-    fn listeners(&self) -> Vec<(Listener, SocketAddr)> {
-        let of = |kind, claims: &[Claim]| {
-            let addresses = claims.iter().map(|claim| (kind, claim.address));
-            addresses.collect::<Vec<_>>()
-        };
-        [
-            of(Listener::Smtp, &self.smtp),
-            of(Listener::Smtps, &self.smtps),
-        ]
-        .concat()
+    /// The listeners with their ports filled in.
+    fn listeners(&self, config: &Config) -> Vec<Door> {
+        let mut doors = Door::all(&config.listen);
+        for (door, claim) in doors.iter_mut().zip(self.smtp.iter().chain(&self.smtps)) {
+            door.options.address = claim.address;
+        }
+        doors
     }
 }
 
 /// Finds the ports, and makes sure that nobody else listens there.
-fn claim(addresses: &[SocketAddr]) -> Result<Vec<Claim>, ServeError> {
-    addresses
+fn claim(listeners: &[MailListener]) -> Result<Vec<Claim>, ServeError> {
+    listeners
         .iter()
-        .map(|address| socket::claim(*address).map_err(|why| ServeError::Listen(*address, why)))
+        .map(|MailListener { address, .. }| {
+            socket::claim(*address).map_err(|why| ServeError::Listen(*address, why))
+        })
         .collect()
 }
 
@@ -255,10 +263,10 @@ async fn begin(
     };
     stages.all_left.wait();
     stages.addresses_known.wait();
-    let addresses = stages.listeners.get().map_or(&[][..], Vec::as_slice);
+    let doors = stages.listeners.get().map_or(&[][..], Vec::as_slice);
     let made = Ring::new(plan.buffers)
         .map_err(|why| ServeError::System("make a core's ring", why))
-        .and_then(|ring| Ok((ring, open(addresses, plan.backlog)?)));
+        .and_then(|ring| Ok((ring, open(doors, plan.backlog)?)));
     let (ring, listeners) = match made {
         Ok(made) => made,
         Err(why) => {
@@ -278,6 +286,7 @@ async fn begin(
         ring,
         live: plan.live,
         clients: plan.clients,
+        windows: plan.windows,
         clock: plan.clock,
         queue_id_key: plan.queue_id_key,
     });
@@ -288,16 +297,14 @@ async fn begin(
 }
 
 /// This core's share of every listener.
-fn open(
-    addresses: &[(Listener, SocketAddr)],
-    backlog: u32,
-) -> Result<Vec<(Listener, OwnedFd)>, ServeError> {
-    addresses
+fn open(doors: &[Door], backlog: u32) -> Result<Vec<(Door, OwnedFd)>, ServeError> {
+    doors
         .iter()
-        .map(|(kind, address)| {
-            socket::listen_shared(*address, backlog)
-                .map(|socket| (*kind, socket.into()))
-                .map_err(|why| ServeError::Listen(*address, why))
+        .map(|door| {
+            let address = door.options.address;
+            socket::listen_shared(address, backlog)
+                .map(|socket| (door.clone(), socket.into()))
+                .map_err(|why| ServeError::Listen(address, why))
         })
         .collect()
 }

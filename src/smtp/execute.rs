@@ -2,22 +2,31 @@
 
 #![forbid(unsafe_code)]
 
-use super::command::{Command, CommandError, MailParameters, parse};
+use super::command::{Command, CommandError, HELLO_BYTES_MAX, MailParameters, parse_offered};
 use super::reply::Reply;
 use super::session::{Hello, Session, Stage, Turn};
 use super::transaction::Transaction;
+use super::xclient::Attributes;
 use super::{CloseReason, Extension};
 use crate::mail::{Recipient, ReversePath};
-use crate::metrics::{Offence, RecipientResult};
+use crate::metrics::{Command as Verb, Offence, RecipientResult};
+use std::sync::Arc;
 
 impl<L> Session<L> {
     /// Carries out one line. `more_input` says whether something stands behind it already.
     pub(super) fn execute(&mut self, line: &[u8], more_input: bool, turn: Turn<'_>) {
-        let (verb, command) = parse(line);
+        let offered = self.profile.extensions.in_force(self.profile.tls);
+        let (verb, command) = parse_offered(line, offered);
         turn.metrics.smtp_commands.of(verb).increment();
+        if more_input && must_come_last(verb) && self.profile.limits.forbid_early_pipelining {
+            return self.end_unsynchronized(turn);
+        }
+        if verb == Verb::Xclient && !self.profile.xclient {
+            return self.refuse(&Reply::NotImplemented, Offence::Syntax, turn);
+        }
         let command = match command {
             Ok(command) => command,
-            Err(why @ CommandError::NotSmtp) => {
+            Err(why @ (CommandError::NotSmtp | CommandError::BadChunk)) => {
                 turn.metrics.smtp_offences.of(Offence::Syntax).increment();
                 return self.end(&why.reply(), CloseReason::Misbehaved, turn);
             }
@@ -29,6 +38,7 @@ impl<L> Session<L> {
                 reverse_path,
                 parameters,
             } => self.mail(reverse_path, parameters, turn),
+            Command::Bdat { bytes, is_last } => self.bdat(bytes, is_last, turn),
             Command::Data => self.data(turn),
             Command::Ehlo(name) => self.greet(name, true, turn),
             Command::Helo(name) => self.greet(name, false, turn),
@@ -42,20 +52,31 @@ impl<L> Session<L> {
             Command::Expn => self.refuse(&Reply::NotImplemented, Offence::Syntax, turn),
             Command::Quit => self.end(&Reply::Bye, CloseReason::Quit, turn),
             Command::StartTls => self.start_tls(more_input, turn),
+            Command::Xclient(said) => self.xclient(said, turn),
         }
+    }
+
+    /// Something stands behind a command whose reply the client had to wait for. Nothing more of it is looked at: behind
+    /// DATA it may be the content of a message, whether DATA is refused or not.
+    fn end_unsynchronized(&mut self, turn: Turn<'_>) {
+        turn.metrics
+            .smtp_offences
+            .of(Offence::PipelinedTooEarly)
+            .increment();
+        self.end(&Reply::NotSynchronized, CloseReason::Misbehaved, turn);
     }
 
     /// EHLO or HELO, which also resets the transaction (RFC 5321 section 4.1.4).
     fn greet(&mut self, name: &str, extended: bool, turn: Turn<'_>) {
         self.abort(turn);
-        self.hello = Some(Hello {
-            name: name.into(),
-            extended,
-        });
+        let name = match name.len() <= HELLO_BYTES_MAX {
+            true => name.into(),
+            false => Arc::default(),
+        };
+        self.hello = Some(Hello { name, extended });
         let reply = match extended {
             false => Reply::Hello,
-            true if self.offers_starttls() => Reply::CapabilitiesWithStartTls,
-            true => Reply::Capabilities,
+            true => Reply::Capabilities(self.offer()),
         };
         self.answer_junk(&reply, turn);
     }
@@ -64,19 +85,37 @@ impl<L> Session<L> {
         if self.hello.is_none() || !matches!(self.stage, Stage::Idle) {
             return self.refuse(&Reply::BadSequence, Offence::Sequence, turn);
         }
-        let declared_bytes = parameters.size.unwrap_or(0);
-        if declared_bytes > self.profile.limits.message_bytes_max.0 {
-            return self.answer_junk(&Reply::TooBig, turn);
+        if !reverse_path.is_ascii() && !parameters.smtputf8 {
+            return self.refuse(&Reply::NonAsciiAddress, Offence::Syntax, turn);
         }
-        let transaction = Transaction::new(reverse_path, declared_bytes, turn.now);
+        let limits = &self.profile.limits;
+        if limits.messages_per_session_max > 0 && self.messages >= limits.messages_per_session_max {
+            return self.end(&Reply::TooManyMessages, CloseReason::Misbehaved, turn);
+        }
+        let declared_bytes = parameters.size.unwrap_or(0);
+        if declared_bytes > limits.message_bytes_max.0 {
+            let normally = self.profile.message_bytes_max_normally.0;
+            let reply = match declared_bytes > normally {
+                true => Reply::TooBig,
+                false => Reply::SizeNotNow,
+            };
+            return self.answer_junk(&reply, turn);
+        }
+        self.messages = self.messages.saturating_add(1);
+        let transaction = Transaction::new(reverse_path, parameters, &self.profile, turn.now);
         self.stage = Stage::Envelope(Box::new(transaction));
         self.say(&Reply::SenderOk, turn);
     }
 
     fn rcpt(&mut self, recipient: Recipient, turn: Turn<'_>) {
-        let recipients_max = self.profile.limits.recipients_max;
         match self.take_stage() {
-            Stage::Envelope(transaction) if transaction.recipients() >= recipients_max as usize => {
+            Stage::Envelope(transaction) if !recipient.is_ascii() && !transaction.smtputf8() => {
+                self.stage = Stage::Envelope(transaction);
+                self.refuse(&Reply::NonAsciiAddress, Offence::Syntax, turn);
+            }
+            Stage::Envelope(transaction)
+                if transaction.recipients() >= transaction.recipients_max() =>
+            {
                 let result = RecipientResult::TooMany;
                 self.refuse_recipient(transaction, &Reply::TooManyRecipients, result, turn);
             }
@@ -91,9 +130,14 @@ impl<L> Session<L> {
     }
 
     /// DATA. That every recipient was refused is not an offence: a client that pipelines finds out
-    /// together with the answer (RFC 2920 section 3.1).
+    /// together with the answer (RFC 2920 section 3.1). Binary content has no lines, so no end that
+    /// DATA could find (RFC 3030 section 3).
     fn data(&mut self, turn: Turn<'_>) {
         match self.take_stage() {
+            Stage::Envelope(transaction) if transaction.is_binary() => {
+                self.stage = Stage::Envelope(transaction);
+                self.refuse(&Reply::BadSequence, Offence::Sequence, turn);
+            }
             Stage::Envelope(transaction) if transaction.recipients() == 0 => {
                 self.stage = Stage::Envelope(transaction);
                 self.answer_junk(&Reply::NoRecipients, turn);
@@ -112,10 +156,12 @@ impl<L> Session<L> {
             self.refuse(&Reply::BadSequence, Offence::Sequence, turn);
         } else if !self.profile.extensions.offers(Extension::StartTls) {
             self.refuse(&Reply::NotImplemented, Offence::Syntax, turn);
-        } else if self.hello.is_none() {
+        } else if self.hello.is_none() || matches!(self.stage, Stage::BetweenChunks(_)) {
             self.refuse(&Reply::BadSequence, Offence::Sequence, turn);
         } else if more_input {
             self.refuse_starttls(turn);
+        } else if self.tls_is_withheld {
+            self.answer_junk(&Reply::ClientTlsFailures, turn);
         } else {
             self.abort(turn);
             self.say(&Reply::ReadyForTls, turn);
@@ -133,8 +179,12 @@ impl<L> Session<L> {
         self.end(&reply, CloseReason::Misbehaved, turn);
     }
 
-    const fn offers_starttls(&self) -> bool {
-        self.profile.extensions.offers(Extension::StartTls) && !self.profile.tls
+    /// XCLIENT: somebody else must know whether the client may speak for another. Not amid a transaction.
+    fn xclient(&mut self, said: Attributes, turn: Turn<'_>) {
+        match self.stage {
+            Stage::Idle => self.stage = Stage::AskImpersonate(Box::new(said)),
+            _ => self.refuse(&Reply::BadSequence, Offence::Sequence, turn),
+        }
     }
 
     /// Gives the reply to a command that moves no mail.
@@ -142,4 +192,11 @@ impl<L> Session<L> {
         self.say(reply, turn);
         self.count_junk(turn);
     }
+}
+
+/// Whether a client must see the reply before it says more. RFC 2920 section 3.1 names also VRFY, EXPN, NOOP and QUIT: what
+/// stands behind those means the same whatever their reply is, and real clients group NOOP and RSET with others. HELO is
+/// there because it does not even say that commands may be grouped.
+const fn must_come_last(verb: Verb) -> bool {
+    matches!(verb, Verb::Data | Verb::Ehlo | Verb::Helo)
 }

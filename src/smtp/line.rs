@@ -5,9 +5,16 @@
 //! well, up to and including the next line that ends in CRLF. So such a client never hangs, there
 //! is one reply for each LF whatever the segmentation, and nothing that stands behind a bare LF is
 //! ever executed: it may be the inside of what another server took for a single line.
+//!
+//! By choice ([`Newlines::Normalize`]) a bare LF ends a line as CRLF does. A CR alone is refused in
+//! any case.
+//!
+//! A refused BDAT is worse than other refused lines: how many bytes behind it are no commands
+//! cannot be known, so nothing behind it may be read at all.
 
 #![forbid(unsafe_code)]
 
+use super::Newlines;
 use memchr::{memchr, memchr2};
 use std::borrow::Cow;
 
@@ -30,6 +37,8 @@ pub enum LineOffence {
     BareNewline,
     /// It begins with a control character: another protocol, whose bytes may never hold a line's end.
     Binary,
+    /// It is a BDAT with any of the other offences: what follows cannot be told from commands.
+    Chunk,
     /// Behind an over-long line no end came for [`DISCARD_BYTES_MAX`]: no line can follow.
     Endless,
     /// It has a NUL.
@@ -39,16 +48,16 @@ pub enum LineOffence {
 }
 
 /// Cuts input into lines. Holds a buffer only while it holds a part of a line.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LineReader {
     partial: Vec<u8>,
     at: At,
+    newlines: Newlines,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     /// In a line that begins behind a CRLF, or at the start of the connection.
-    #[default]
     Clean,
     /// In a line that begins behind a bare LF.
     BehindBareLf,
@@ -58,7 +67,24 @@ enum At {
     Binary,
 }
 
+impl Default for LineReader {
+    /// Only CRLF ends a line.
+    fn default() -> Self {
+        Self::with(Newlines::Strict)
+    }
+}
+
 impl LineReader {
+    /// A reader at the start of the first line.
+    #[must_use]
+    pub const fn with(newlines: Newlines) -> Self {
+        Self {
+            partial: Vec::new(),
+            at: At::Clean,
+            newlines,
+        }
+    }
+
     /// Takes the next line from `input`, all of which it uses up when the line does not end there.
     /// A line may have `line_bytes_max` bytes, its CRLF included.
     pub fn read<'a>(&mut self, input: &mut &'a [u8], line_bytes_max: usize) -> Option<Line<'a>> {
@@ -85,7 +111,7 @@ impl LineReader {
             let now_too_long = window.len() == room;
             return if now_too_long {
                 *input = &input[room..];
-                Some(self.too_long(window.last().copied()))
+                Some(self.too_long(window))
             } else {
                 self.partial.extend_from_slice(window);
                 *input = &[];
@@ -113,14 +139,15 @@ impl LineReader {
             Cow::Owned(whole)
         };
         let ends_in_crlf = line.ends_with(b"\r\n");
-        let before = std::mem::replace(&mut self.at, At::behind_lf(ends_in_crlf));
-        if !ends_in_crlf || before == At::BehindBareLf {
-            return Line::Refused(LineOffence::BareNewline);
+        let at = At::behind_lf(ends_in_crlf, self.newlines);
+        let before = std::mem::replace(&mut self.at, at);
+        if at == At::BehindBareLf || before == At::BehindBareLf {
+            return refused(LineOffence::BareNewline, [&line, b""]);
         }
-        let text_len = line.len() - b"\r\n".len();
+        let text_len = line.len() - if ends_in_crlf { 2 } else { 1 };
         match memchr2(b'\r', b'\0', &line[..text_len]) {
-            Some(place) if line[place] == b'\0' => Line::Refused(LineOffence::NulByte),
-            Some(_) => Line::Refused(LineOffence::BareNewline),
+            Some(place) if line[place] == b'\0' => refused(LineOffence::NulByte, [&line, b""]),
+            Some(_) => refused(LineOffence::BareNewline, [&line, b""]),
             None => {
                 match &mut line {
                     Cow::Borrowed(bytes) => *bytes = &bytes[..text_len],
@@ -131,14 +158,14 @@ impl LineReader {
         }
     }
 
-    fn too_long(&mut self, last: Option<u8>) -> Line<'static> {
-        let last = last.or_else(|| self.partial.last().copied());
-        self.partial = Vec::new();
+    fn too_long(&mut self, window: &[u8]) -> Line<'static> {
+        let partial = std::mem::take(&mut self.partial);
+        let last = window.last().or_else(|| partial.last());
         self.at = At::Discarding {
             read: 0,
-            after_cr: last == Some(b'\r'),
+            after_cr: last == Some(&b'\r'),
         };
-        Line::Refused(LineOffence::TooLong)
+        refused(LineOffence::TooLong, [&partial, window])
     }
 
     /// Throws away the rest of an over-long line; its reply has been given.
@@ -150,7 +177,7 @@ impl LineReader {
                 Some(place) => window[place] == b'\r',
                 None => after_cr,
             };
-            self.at = At::behind_lf(cr_before);
+            self.at = At::behind_lf(cr_before, self.newlines);
             *input = &input[end + 1..];
             return None;
         }
@@ -172,12 +199,21 @@ const fn is_binary(first: u8) -> bool {
     first.is_ascii_control() && !matches!(first, b'\t' | b'\n' | b'\r')
 }
 
+/// Refuses a line of which `parts` are known.
+fn refused(why: LineOffence, parts: [&[u8]; 2]) -> Line<'static> {
+    let start = parts.iter().copied().flatten().take(b"BDAT".len());
+    if start.map(u8::to_ascii_uppercase).eq(*b"BDAT") {
+        Line::Refused(LineOffence::Chunk)
+    } else {
+        Line::Refused(why)
+    }
+}
+
 impl At {
-    const fn behind_lf(after_cr: bool) -> Self {
-        if after_cr {
-            Self::Clean
-        } else {
-            Self::BehindBareLf
+    const fn behind_lf(after_cr: bool, newlines: Newlines) -> Self {
+        match newlines {
+            Newlines::Strict if !after_cr => Self::BehindBareLf,
+            Newlines::Strict | Newlines::Normalize => Self::Clean,
         }
     }
 }
@@ -188,10 +224,14 @@ mod tests {
 
     const MAX: usize = 16;
 
-    /// Every line of `input`, at every chunk size; `!` and a letter stands for an offence.
+    /// Every line of `input`, at every chunk size; `!` and a name stands for an offence.
     fn check(input: &[u8], expected: &[&str]) {
+        check_with(Newlines::Strict, input, expected);
+    }
+
+    fn check_with(newlines: Newlines, input: &[u8], expected: &[&str]) {
         for size in 1..=input.len() {
-            let mut reader = LineReader::default();
+            let mut reader = LineReader::with(newlines);
             let mut lines = Vec::new();
             for mut chunk in input.chunks(size) {
                 while !chunk.is_empty() {
@@ -234,6 +274,27 @@ mod tests {
         );
         check(b"EHLO a\nQUIT\n", &["!BareNewline", "!BareNewline"]);
         check(b"\n\r\nRSET\r\n", &["!BareNewline", "!BareNewline", "RSET"]);
+    }
+
+    #[test]
+    fn by_choice_a_bare_lf_ends_a_line() {
+        let check = |input, expected| check_with(Newlines::Normalize, input, expected);
+        check(b"NOOP\nQUIT\r\n\nRSET\n", &["NOOP", "QUIT", "", "RSET"]);
+        check(b"NO\rOP\nRSET\n", &["!BareNewline", "RSET"]);
+        check(b"NOOP\r\r\nRSET\n", &["!BareNewline", "RSET"]);
+        check(b"NO\0OP\nRSET\n", &["!NulByte", "RSET"]);
+        check(b"0123456789abcdef\nRSET\n", &["!TooLong", "RSET"]);
+        check(b"0123456789abcde\nRSET\n", &["0123456789abcde", "RSET"]);
+    }
+
+    #[test]
+    fn a_refused_bdat_is_known_by_name() {
+        check(b"BDAT 5\nhello", &["!Chunk"]);
+        check(b"bdat 5\0\r\n", &["!Chunk"]);
+        check(b"BdAt\r5\r\n", &["!Chunk"]);
+        check(b"BDAT 50000000000000000", &["!Chunk"]);
+        check(b"BDA\0T\r\n", &["!NulByte"]);
+        check(b"BDAT 5\r\n", &["BDAT 5"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! ```text
 //! bytes -> line reader -> command (nom, one whole line) -> state x command -> replies, questions
 //!       -> data reader  -> body
+//!       -> chunk reader -> body
 //! ```
 //!
 //! A [`Session`] never waits, never looks at a clock and never decides what only others can know:
@@ -12,23 +13,28 @@
 
 #![forbid(unsafe_code)]
 
+mod answered;
+mod bdat;
+pub mod chunk;
 pub mod command;
 pub mod data;
 mod execute;
 pub mod extension;
 pub mod line;
+pub mod proxy;
 pub mod reply;
 pub mod session;
 mod transaction;
+pub mod xclient;
 
-pub use extension::{Extension, Extensions};
+pub use extension::{Extension, Extensions, Offer};
 pub use reply::Reply;
 pub use session::Session;
 
 use crate::clock::{Instant, Stamp};
 use crate::mail::trace::With;
 use crate::mail::{Body, BodyWriter, Recipient, Reservation, ReversePath};
-use crate::settings::{Bytes, Span, settings};
+use crate::settings::{Bytes, Span, choices, settings};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
@@ -43,6 +49,9 @@ settings! {
         /// The most recipients of one message. RFC 5321 section 4.5.3.1.8 asks for 100 at least.
         /// Price: an address and a lease (about 100 bytes) each while the transaction lasts.
         pub recipients_max: u32 = 1000,
+        /// The most messages of one session; the next MAIL gets 421. 0: no limit. It is advertised with LIMITS (RFC 9422).
+        /// Price: a client with more mail has to connect again.
+        pub messages_per_session_max: u32 = 0,
         /// The largest message, as advertised with SIZE (RFC 1870). RFC 5321 section 4.5.3.1.7 asks for 64 KiB at least.
         /// Price: a session may reserve this much of the memory budget.
         pub message_bytes_max: Bytes = Bytes::mib(25),
@@ -53,6 +62,15 @@ settings! {
         /// The session ends with 421 after this many commands that move no mail (NOOP, RSET, VRFY, EHLO, HELP, a message
         /// that is refused) since mail was last delivered.
         pub junk_commands_max: u32 = 100,
+        /// How long each reply to an error waits, beyond `tarpit_after_errors`; what a client sends meanwhile waits too. 0s: not at all.
+        /// Price: a session that only makes errors lasts longer by `errors_max` times this, at most.
+        pub tarpit: Span = Span::secs(0),
+        /// Errors of a session that are answered without `tarpit`.
+        pub tarpit_after_errors: u32 = 10,
+        /// Whether a session ends with 554 when something came with EHLO, HELO or DATA that should have waited for their reply
+        /// (RFC 2920 section 3.1): mail programs wait, senders of abuse and programs that were made to speak SMTP often do not.
+        /// It depends on what has arrived: what comes a moment later is not noticed. STARTTLS is always guarded so.
+        pub forbid_early_pipelining: bool = true,
         /// A message with this many Received headers is in a loop and is refused (RFC 5321 section 6.3 asks for 100 at least).
         pub hops_max: u32 = 100,
         /// How long a client may take for one command. RFC 5321 section 4.5.3.2.7 asks for 5 minutes at least.
@@ -60,8 +78,31 @@ settings! {
         pub command_timeout: Span = Span::secs(300),
         /// How long the data of a message may stand still at its start; from then on it must come at `data_bytes_per_second_min`.
         pub data_timeout: Span = Span::secs(300),
+        /// The longest that a message may take, from MAIL to the end of its data, however busy the client is: then 421.
+        /// Price: places in mailboxes and memory are held for as long.
+        pub transaction_timeout: Span = Span::secs(30 * 60),
         /// The least average rate at which the data of a message must come, beyond `data_timeout`.
         pub data_bytes_per_second_min: Bytes = Bytes(500),
+        /// What becomes of a CR or an LF that is not part of a CRLF, in commands and in messages (RFC 5321 section 2.3.8).
+        /// Content that was announced as binary (BODY=BINARYMIME) is never touched.
+        pub newlines: Newlines = Newlines::Strict,
+        /// How long a client waits for the greeting. Who speaks before it is turned away with 554: robots do, mail servers do not.
+        /// 0 means no delay. Not where TLS comes first, and not for those who come through a proxy.
+        /// Price: about 150 bytes and a descriptor for each client that waits; it counts as a connection.
+        pub greeting_delay: Span = Span::secs(0),
+        /// Whether a client that waits gets a first line of the greeting at once. More robots speak when they have seen one.
+        pub greeting_teaser: bool = false,
+    }
+}
+
+choices! {
+    /// What becomes of a CR or an LF that is not part of a CRLF.
+    pub enum Newlines {
+        /// The command or the message is refused.
+        Strict = "strict",
+        /// In commands an LF alone ends the line, and a CR alone is refused; in messages each becomes a space, which no program takes for
+        /// the end of a line. The data of a message ends with CRLF, dot, CRLF and nothing else.
+        Normalize = "normalize",
     }
 }
 
@@ -103,7 +144,7 @@ pub enum Question<L> {
     },
     /// May the client speak for another one? (XCLIENT)
     Impersonate(Impersonation),
-    /// DATA was asked for: reserve memory and open a body that begins with the trace headers.
+    /// DATA, or the first BDAT, was asked for: reserve memory and open a body that begins with the trace headers.
     Begin(Beginning),
     /// The body outgrows its reservation: reserve this much more.
     Grow {
@@ -181,6 +222,8 @@ pub struct Complete<L> {
     pub begun_at: Instant,
     /// When its data could come.
     pub data_begun_at: Instant,
+    /// Whether it may only travel inside TLS (RFC 8689).
+    pub require_tls: bool,
     /// Trace headers and content.
     pub body: Body,
 }

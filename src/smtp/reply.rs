@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use super::Receipt;
+use super::extension::Offer;
 use crate::metrics::{Label, ReplyCode};
 
 /// Declares the replies and their table at once.
@@ -99,20 +100,22 @@ const fn put(line: &mut [u8], at: usize, text: &str) {
 
 replies! {
     /// The answer to HELP (RFC 5321 section 4.1.1.8).
-    Help = R214 "2.0.0" "Commands: DATA EHLO HELO HELP MAIL NOOP QUIT RCPT RSET STARTTLS VRFY",
+    Help = R214 "2.0.0" "Commands: BDAT DATA EHLO HELO HELP MAIL NOOP QUIT RCPT RSET STARTTLS VRFY",
     /// The first line of a session (RFC 5321 section 4.3.1).
     Greeting = R220 "" "{host} ESMTP mayfly",
+    /// What a client gets that waits for its greeting, which is then the last line of the same reply (RFC 5321 section 4.2).
+    Teaser = R220 "" "{host} Please wait\n",
     /// The handshake may begin (RFC 3207 section 4).
     ReadyForTls = R220 "2.0.0" "Ready to start TLS",
     /// The answer to QUIT (RFC 5321 section 4.1.1.10).
     Bye = R221 "2.0.0" "Bye",
     /// The answer to HELO (RFC 5321 section 4.1.1.1).
     Hello = R250 "" "{host}",
-    /// The answer to EHLO (RFC 5321 section 4.1.1.1) when TLS is not to be had, or is there already.
-    Capabilities = R250 "" "{host}\nPIPELINING\nSIZE {size}\n8BITMIME\nENHANCEDSTATUSCODES",
-    /// The answer to EHLO when STARTTLS is offered (RFC 3207 section 4).
-    CapabilitiesWithStartTls = R250 "" "{host}\nPIPELINING\nSIZE {size}\n8BITMIME\nENHANCEDSTATUSCODES\nSTARTTLS",
-    /// The answer to NOOP and RSET (RFC 5321 sections 4.1.1.5 and 4.1.1.9).
+    /// The answer to EHLO (RFC 5321 section 4.1.1.1). A line whose first word names an extension is left out unless that is
+    /// offered. The last line stands in any case.
+    Capabilities(Offer) = R250 "" "{host}\nPIPELINING\nSIZE {size}\n8BITMIME\nBINARYMIME\nCHUNKING\nSMTPUTF8\nLIMITS RCPTMAX={recipients}{mailmax}\nSTARTTLS\nREQUIRETLS\nXCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT\nENHANCEDSTATUSCODES",
+    /// The answer to NOOP and RSET (RFC 5321 sections 4.1.1.5 and 4.1.1.9), and to a chunk that is not the last
+    /// (RFC 3030 section 2).
     Ok = R250 "2.0.0" "Ok",
     /// The answer to MAIL (RFC 5321 section 4.1.1.2, RFC 3463 section 3.2).
     SenderOk = R250 "2.1.0" "Ok",
@@ -124,6 +127,8 @@ replies! {
     CannotVerify = R252 "2.0.0" "Will not say, but send mail and see",
     /// The data may come (RFC 5321 section 4.1.1.4).
     StartData = R354 "" "End data with <CR><LF>.<CR><LF>",
+    /// One client names too many recipients that do not exist (RFC 5321 section 7.8).
+    ClientGuesses = R421 "4.7.0" "Too many unknown recipients from your address, closing connection",
     /// Too much of an over-long line, or of the data of a refused message, had to be thrown away
     /// (RFC 5321 section 7.8).
     Endless = R421 "4.7.0" "Too much data to discard, closing connection",
@@ -137,18 +142,32 @@ replies! {
     TooBusy = R421 "4.3.2" "Too busy, try again later",
     /// One client has too many connections or makes them too fast (RFC 5321 section 7.8).
     TooManyConnections = R421 "4.7.0" "Too many connections from your address, try again later",
+    /// The session has sent as many messages as it may (RFC 9422 section 4); another session may send more.
+    TooManyMessages = R421 "4.7.0" "Too many messages in one session, closing connection",
     /// Too many commands were refused (RFC 5321 section 7.8).
     TooManyErrors = R421 "4.7.0" "Too many errors, closing connection",
     /// Too many commands moved no mail (RFC 5321 section 7.8).
     TooManyJunkCommands = R421 "4.7.0" "Too many commands without mail, closing connection",
+    /// One client began too many messages and finished none of them (RFC 5321 section 7.8).
+    ClientTooManyAborted = R450 "4.7.1" "Too many unfinished messages from your address, try again later",
+    /// One client sent too much (RFC 5321 section 7.8).
+    ClientTooManyBytes = R450 "4.7.1" "Too much mail from your address, try again later",
+    /// One client sent too many messages (RFC 5321 section 7.8).
+    ClientTooManyMessages = R450 "4.7.1" "Too many messages from your address, try again later",
+    /// One client's messages had too many recipients (RFC 5321 section 7.8).
+    ClientTooManyRecipients = R450 "4.7.1" "Too many recipients from your address, try again later",
     /// The answer to a question could not be had in time (RFC 5321 section 4.2.2).
     TryLater = R451 "4.3.2" "Try again later",
     /// The mailbox has no room (RFC 3463 section 3.3).
     MailboxFull = R452 "4.2.2" "Mailbox full, try again later",
     /// There is no memory for the message now (RFC 3463 section 3.4, RFC 1870 section 6).
     NoMemory = R452 "4.3.1" "Mail system full, try again later",
+    /// There is no memory for so large a message now, but there will be (RFC 3463 section 3.4, RFC 1870 section 6).
+    SizeNotNow = R452 "4.3.1" "Too busy for a message of this size, try again later",
     /// The transaction has as many recipients as it may (RFC 5321 section 4.5.3.1.10).
     TooManyRecipients = R452 "4.5.3" "Too many recipients, send another copy",
+    /// One client has failed too many handshakes (RFC 3207 section 4).
+    ClientTlsFailures = R454 "4.7.0" "Too many failed handshakes from your address, try again later",
     /// A CR or LF that is not part of a CRLF in a command (RFC 5321 section 2.3.8).
     BareNewlineInCommand = R500 "5.5.2" "Lines end with <CR><LF> only",
     /// A line longer than the limit (RFC 5321 section 4.5.3.1.4).
@@ -169,6 +188,8 @@ replies! {
     NotImplemented = R502 "5.5.1" "Command not implemented",
     /// The command is not for now (RFC 5321 section 4.1.4).
     BadSequence = R503 "5.5.1" "Bad sequence of commands",
+    /// A BDAT whose count is malformed: what is content and what is not cannot be known (RFC 3030 section 2).
+    BadChunk = R521 "5.5.4" "Malformed BDAT, closing connection",
     /// The client does not speak SMTP (RFC 7504 section 3).
     NotSmtp = R521 "5.5.1" "This is a mail server",
     /// A CR or LF that is not part of a CRLF in a message (RFC 5321 sections 2.3.8 and 4.1.1.4).
@@ -179,14 +200,20 @@ replies! {
     NulInMessage = R550 "5.5.2" "Message has a NUL",
     /// Mail for elsewhere is not taken (RFC 3463 section 3.8).
     RelayDenied = R550 "5.7.1" "Relay access denied",
+    /// A chunk without content that is not the last: nobody who sends mail has a reason for it (RFC 3463 section 3.8).
+    EmptyChunk = R551 "5.7.1" "Empty chunk",
     /// The message is, or was said to be, larger than the limit (RFC 1870 section 6).
     TooBig = R552 "5.3.4" "Message too big",
     /// The address has characters beyond ASCII, and SMTPUTF8 is not offered (RFC 6531 section 3.5).
     NonAsciiAddress = R553 "5.6.7" "Address with characters beyond ASCII not supported",
+    /// The client spoke before it was greeted (RFC 5321 sections 3.1 and 4.3.1).
+    EarlyTalker = R554 "5.5.0" "You spoke before the greeting",
     /// DATA without a recipient that was accepted (RFC 5321 section 3.3).
     NoRecipients = R554 "5.5.1" "No valid recipients",
     /// Something came behind STARTTLS before the handshake (RFC 3207 section 6).
     PipelinedBehindStartTls = R554 "5.5.1" "Nothing may follow STARTTLS before the handshake",
+    /// Something came behind EHLO, HELO or DATA before their reply (RFC 2920 section 3.1).
+    NotSynchronized = R554 "5.5.0" "SMTP protocol synchronization, wait for the reply",
     /// The message is in a loop (RFC 5321 section 6.3).
     TooManyHops = R554 "5.4.6" "Too many hops, mail is looping",
     /// A parameter of an extension that is not offered (RFC 5321 section 4.1.1.11).
@@ -198,8 +225,6 @@ replies! {
 pub struct Speaker<'a> {
     /// Our name, 255 bytes at most.
     pub hostname: &'a str,
-    /// The largest message, in bytes.
-    pub message_bytes_max: u64,
 }
 
 impl Reply {
@@ -215,14 +240,28 @@ impl Reply {
         code_text(self.code()).starts_with('5')
     }
 
+    /// Whether the connection is closed behind it: it says that the service is not available (RFC 5321 section 4.2.1).
+    #[must_use]
+    pub const fn closes(&self) -> bool {
+        matches!(self.code(), ReplyCode::R421)
+    }
+
     /// Appends it to `out` as it goes over the wire.
     pub fn write(&self, speaker: Speaker<'_>, out: &mut Vec<u8>) {
         if let Some(line) = self.constant() {
             return out.extend_from_slice(line);
         }
         let row = self.row();
-        let mut lines = row.text.split('\n').peekable();
+        let mut lines = row
+            .text
+            .split('\n')
+            .filter(|line| self.has(line))
+            .peekable();
         while let Some(line) = lines.next() {
+            if line.is_empty() && lines.peek().is_none() {
+                // A text that ends with a line break is the beginning of a reply.
+                return;
+            }
             let separator = if lines.peek().is_some() { b'-' } else { b' ' };
             out.extend_from_slice(code_text(row.code).as_bytes());
             out.push(separator);
@@ -232,6 +271,14 @@ impl Reply {
             }
             self.write_filled(line, speaker, out);
             out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Whether a line of its row is said.
+    fn has(&self, line: &str) -> bool {
+        match (self, line.split(' ').next()) {
+            (Self::Capabilities(offer), Some(keyword)) => offer.has(keyword),
+            _ => true,
         }
     }
 
@@ -245,9 +292,15 @@ impl Reply {
             out.extend_from_slice(before.as_bytes());
             match (name, self) {
                 ("host", _) => out.extend_from_slice(speaker.hostname.as_bytes()),
-                ("size", _) => {
-                    out.extend_from_slice(speaker.message_bytes_max.to_string().as_bytes())
+                ("size", Self::Capabilities(offer)) => write_number(offer.message_bytes_max, out),
+                ("recipients", Self::Capabilities(offer)) => {
+                    write_number(limit(offer.recipients_max), out);
                 }
+                ("mailmax", Self::Capabilities(offer)) if offer.messages_max > 0 => {
+                    out.extend_from_slice(b" MAILMAX=");
+                    write_number(limit(offer.messages_max), out);
+                }
+                ("mailmax", Self::Capabilities(_)) => {}
                 ("until", Self::Held(receipt)) => {
                     out.extend_from_slice(receipt.kept_until.as_bytes());
                 }
@@ -262,6 +315,25 @@ impl Reply {
     }
 }
 
+/// A limit as it can be told: six digits at most (RFC 9422 section 4).
+fn limit(limit: u32) -> u64 {
+    limit.min(999_999).into()
+}
+
+/// Appends a number in decimal digits.
+fn write_number(number: u64, out: &mut Vec<u8>) {
+    let at = out.len();
+    let mut rest = number;
+    loop {
+        out.push(b'0' + (rest % 10) as u8);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out[at..].reverse();
+}
+
 /// The three digits.
 const fn code_text(code: ReplyCode) -> &'static str {
     ReplyCode::VALUES[code as usize]
@@ -272,12 +344,12 @@ mod tests {
     use super::*;
     use crate::clock::{Instant, Stamps, WallClock};
     use crate::mail::message::QueueId;
+    use crate::smtp::{Extension, Extensions};
 
     const NOW: Instant = Instant::ZERO;
 
     const SPEAKER: Speaker<'static> = Speaker {
         hostname: "mx.test",
-        message_bytes_max: 1000,
     };
 
     fn written(reply: &Reply) -> String {
@@ -308,11 +380,8 @@ mod tests {
     #[test]
     fn replies_are_written_as_the_standard_says() {
         assert_eq!(written(&Reply::Greeting), "220 mx.test ESMTP mayfly\r\n");
+        assert_eq!(written(&Reply::Teaser), "220-mx.test Please wait\r\n");
         assert_eq!(written(&Reply::SenderOk), "250 2.1.0 Ok\r\n");
-        assert_eq!(
-            written(&Reply::Capabilities),
-            "250-mx.test\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
-        );
         let receipt = Receipt {
             kept_until: Stamps::default().rfc3339(WallClock::new(NOW, 1_795_341_600_000_000), NOW),
             queue_id: QueueId::from_random(0),
@@ -326,5 +395,45 @@ mod tests {
             "354 End data with <CR><LF>.<CR><LF>\r\n"
         );
         assert!(Reply::NoSuchMailbox.is_permanent() && !Reply::MailboxFull.is_permanent());
+        assert!(Reply::ClientGuesses.closes() && !Reply::ClientTooManyMessages.closes());
+    }
+
+    #[test]
+    fn ehlo_says_what_is_offered_and_nothing_else() {
+        let all = Offer {
+            extensions: Extensions::ALL,
+            xclient: true,
+            message_bytes_max: 1000,
+            recipients_max: 2_000_000,
+            messages_max: 7,
+        };
+        assert_eq!(
+            written(&Reply::Capabilities(all)),
+            "250-mx.test\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-BINARYMIME\r\n250-CHUNKING\r\n\
+             250-SMTPUTF8\r\n250-LIMITS RCPTMAX=999999 MAILMAX=7\r\n250-STARTTLS\r\n250-REQUIRETLS\r\n\
+             250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT\r\n250 ENHANCEDSTATUSCODES\r\n"
+        );
+        let little = Offer {
+            extensions: Extensions::NONE,
+            xclient: false,
+            message_bytes_max: 0,
+            ..all
+        };
+        assert_eq!(
+            written(&Reply::Capabilities(little)),
+            "250-mx.test\r\n250 ENHANCEDSTATUSCODES\r\n"
+        );
+        let sized = Offer {
+            extensions: little
+                .extensions
+                .with(Extension::Size)
+                .with(Extension::Limits),
+            messages_max: 0,
+            ..little
+        };
+        assert_eq!(
+            written(&Reply::Capabilities(sized)),
+            "250-mx.test\r\n250-SIZE 0\r\n250-LIMITS RCPTMAX=999999\r\n250 ENHANCEDSTATUSCODES\r\n"
+        );
     }
 }

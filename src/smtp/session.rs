@@ -4,16 +4,20 @@
 
 #![forbid(unsafe_code)]
 
+use super::chunk::Chunk;
 use super::line::{Line, LineOffence, LineReader};
 use super::reply::{Reply, Speaker};
-use super::transaction::{Progress, Transaction, rejected_for};
-use super::{Action, CloseReason, Extensions, Limits, Protocol, Question, Receipt, Verdict};
+use super::transaction::{Progress, Transaction};
+use super::xclient::Attributes;
+use super::{Action, CloseReason, Extensions, Limits, Offer, Protocol, Question, Verdict};
 use crate::clock::Instant;
-use crate::mail::{BodyWriter, Recipient};
-use crate::metrics::{Command as Verb, CoreMetrics, Offence, RecipientResult};
+use crate::mail::Recipient;
+use crate::metrics::{Command as Verb, CoreMetrics, Offence};
+use crate::settings::Bytes;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Replies are sent when so many bytes of them wait, even while more input is at hand. So a client
 /// that pipelines and never reads fills this buffer once and not without end.
@@ -34,11 +38,15 @@ pub struct Session<L> {
     output: Cow<'static, [u8]>,
     /// When the last reply was given: the time for a command runs from here.
     replied_at: Instant,
-    errors: u32,
-    junk_commands: u32,
+    pub(super) errors: u32,
+    pub(super) junk_commands: u32,
+    /// Messages that were begun.
+    pub(super) messages: u32,
+    tarpit: Tarpit,
     /// Whether the driver still has input that was not used up: then replies need not go yet.
     input_left: bool,
     stopping: bool,
+    pub(super) tls_is_withheld: bool,
 }
 
 /// What a session knows of its connection from the start.
@@ -54,6 +62,9 @@ pub struct Profile {
     pub tls: bool,
     /// What it may do.
     pub limits: Arc<Limits>,
+    /// The largest message when the server is not under pressure: what is larger is refused for good, what is only larger
+    /// than `limits` has it is refused for now.
+    pub message_bytes_max_normally: Bytes,
 }
 
 /// What the client called itself.
@@ -73,12 +84,18 @@ pub(super) enum Stage<L> {
     AskRecipient(Box<Transaction<L>>, Recipient),
     /// The verdict on a recipient is out; who it is, if that will be needed.
     AwaitRecipient(Box<Transaction<L>>, Option<Recipient>),
-    /// DATA was said.
+    /// DATA, or the first BDAT, was said.
     AskBegin(Box<Transaction<L>>),
     /// The body is being opened.
     AwaitBegin(Box<Transaction<L>>),
     /// Behind 354: data is read.
     Data(Box<Transaction<L>>),
+    /// Inside a chunk.
+    InChunk(Box<Transaction<L>>),
+    /// Behind a chunk that was not the last of its message: commands are read.
+    BetweenChunks(Box<Transaction<L>>),
+    /// Inside a chunk that belongs to no transaction.
+    InUnwantedChunk(Chunk),
     /// The data outgrows what is reserved.
     AskGrow(Box<Transaction<L>>),
     /// More memory is being reserved.
@@ -87,10 +104,25 @@ pub(super) enum Stage<L> {
     AskMessage(Box<Transaction<L>>),
     /// The message is being stored: it is out of this session's hands.
     AwaitMessage,
+    /// XCLIENT said for whom the client speaks.
+    AskImpersonate(Box<Attributes>),
+    /// The verdict on that is out.
+    AwaitImpersonate(Box<Attributes>),
     /// Behind the 220 to STARTTLS.
     StartTls,
     /// The last reply was given.
     Ending(CloseReason),
+}
+
+/// Whether a reply is held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tarpit {
+    /// No.
+    Off,
+    /// It waits, and so does all input.
+    Due,
+    /// It has waited: it goes before anything else is read.
+    Served,
 }
 
 /// What holds for the time of one call.
@@ -105,17 +137,21 @@ impl<L> Session<L> {
     /// connections are counted.)
     #[must_use]
     pub fn new(profile: Profile, now: Instant) -> Self {
+        let newlines = profile.limits.newlines;
         let mut session = Self {
             profile,
             stage: Stage::Idle,
             hello: None,
-            lines: LineReader::default(),
+            lines: LineReader::with(newlines),
             output: NO_OUTPUT,
             replied_at: now,
             errors: 0,
             junk_commands: 0,
+            messages: 0,
+            tarpit: Tarpit::Off,
             input_left: false,
             stopping: false,
+            tls_is_withheld: false,
         };
         session.write(&Reply::Greeting);
         session
@@ -125,10 +161,19 @@ impl<L> Session<L> {
     /// after the next actions: at [`Action::Wait`], before any newer input.
     pub fn receive(&mut self, input: &mut &[u8], now: Instant, metrics: &CoreMetrics) {
         let turn = Turn { now, metrics };
-        while !input.is_empty() && self.output.len() < OUTPUT_BYTES_MAX {
+        if self.is_overdue(now) {
+            self.expire(now, metrics);
+        }
+        while !input.is_empty()
+            && self.output.len() < OUTPUT_BYTES_MAX
+            && self.tarpit == Tarpit::Off
+        {
             match self.stage {
-                Stage::Idle | Stage::Envelope(_) => self.receive_line(input, turn),
+                Stage::Idle | Stage::Envelope(_) | Stage::BetweenChunks(_) => {
+                    self.receive_line(input, turn);
+                }
                 Stage::Data(_) => self.receive_data(input, turn),
+                Stage::InChunk(_) | Stage::InUnwantedChunk(_) => self.receive_chunk(input, turn),
                 Stage::Ending(_) => *input = &[],
                 Stage::AskRecipient(..)
                 | Stage::AwaitRecipient(..)
@@ -138,6 +183,8 @@ impl<L> Session<L> {
                 | Stage::AwaitGrow(_)
                 | Stage::AskMessage(_)
                 | Stage::AwaitMessage
+                | Stage::AskImpersonate(_)
+                | Stage::AwaitImpersonate(_)
                 | Stage::StartTls => break,
             }
         }
@@ -167,10 +214,13 @@ impl<L> Session<L> {
             }
             (Stage::AwaitGrow(mut transaction), Verdict::Grow(verdict)) => {
                 transaction.grow(verdict);
-                self.stage = Stage::Data(transaction);
+                self.read_on(transaction, turn);
             }
             (Stage::AwaitMessage, Verdict::Message(verdict)) => {
                 self.message_answered(verdict, turn);
+            }
+            (Stage::AwaitImpersonate(said), Verdict::Impersonate(verdict)) => {
+                self.impersonation_answered(*said, verdict, turn);
             }
             // What was asked does not matter any more.
             (stage @ Stage::Ending(_), _) => self.stage = stage,
@@ -188,7 +238,7 @@ impl<L> Session<L> {
         debug_assert!(matches!(self.stage, Stage::StartTls));
         self.profile.tls = true;
         self.hello = None;
-        self.lines = LineReader::default();
+        self.lines = LineReader::with(self.profile.limits.newlines);
         self.replied_at = now;
         self.stage = Stage::Idle;
         if self.stopping {
@@ -207,30 +257,57 @@ impl<L> Session<L> {
     /// (RFC 5321 section 3.8).
     pub fn shut_down(&mut self, metrics: &CoreMetrics) {
         self.stopping = true;
+        if self.tarpit == Tarpit::Due {
+            self.tarpit = Tarpit::Served;
+        }
         let now = self.replied_at;
         self.stop_if_idle(Turn { now, metrics });
     }
 
-    /// Other limits hold from now on: the pressure on the server has changed, or the settings.
+    /// Other limits hold from now on: the pressure on the server has changed, or the settings. Every deadline follows them at
+    /// once; the sizes and counts of a transaction under way stay as they were when it began.
     pub fn set_limits(&mut self, limits: Arc<Limits>) {
+        let normally = &mut self.profile.message_bytes_max_normally;
+        *normally = (*normally).max(limits.message_bytes_max);
         self.profile.limits = limits;
+    }
+
+    /// STARTTLS is refused for now: this client has failed too many handshakes. It may go on without, or come again.
+    pub const fn withhold_tls(&mut self) {
+        self.tls_is_withheld = true;
     }
 
     /// The pause that [`Action::Pause`] asked for is over.
     pub const fn resume(&mut self, now: Instant) {
         self.replied_at = now;
+        if matches!(self.tarpit, Tarpit::Due) {
+            self.tarpit = Tarpit::Served;
+        }
     }
 
     /// Whether a transaction is under way: MAIL was accepted, and its end is not yet decided.
     #[must_use]
     pub const fn in_transaction(&self) -> bool {
-        !matches!(self.stage, Stage::Idle | Stage::StartTls | Stage::Ending(_))
+        !matches!(
+            self.stage,
+            Stage::Idle
+                | Stage::InUnwantedChunk(_)
+                | Stage::AskImpersonate(_)
+                | Stage::AwaitImpersonate(_)
+                | Stage::StartTls
+                | Stage::Ending(_)
+        )
     }
 
     /// What to do next. Replies that wait are sent first, unless the driver has input left and
     /// more replies will come.
     pub fn next_action(&mut self) -> Action<L> {
+        if self.tarpit == Tarpit::Due {
+            let until = self.replied_at.plus(self.profile.limits.tarpit.0);
+            return Action::Pause { until };
+        }
         if self.must_flush() {
+            self.tarpit = Tarpit::Off;
             return Action::Send(std::mem::replace(&mut self.output, NO_OUTPUT));
         }
         let (stage, action) = match self.take_stage() {
@@ -249,14 +326,14 @@ impl<L> Session<L> {
             Stage::AskBegin(transaction) => {
                 let name = self.hello.as_ref().map(|hello| Arc::clone(&hello.name));
                 let name = name.unwrap_or_default();
-                let beginning = transaction.beginning(name, self.protocol(), &self.profile.limits);
+                let beginning = transaction.beginning(name, self.protocol(&transaction));
                 (
                     Stage::AwaitBegin(transaction),
                     Action::Ask(Question::Begin(beginning)),
                 )
             }
             Stage::AskGrow(transaction) => {
-                let bytes = transaction.growth(&self.profile.limits);
+                let bytes = transaction.growth();
                 (
                     Stage::AwaitGrow(transaction),
                     Action::Ask(Question::Grow { bytes }),
@@ -266,6 +343,10 @@ impl<L> Session<L> {
                 Stage::AwaitMessage,
                 Action::Ask(Question::Message(transaction.complete())),
             ),
+            Stage::AskImpersonate(said) => {
+                let question = Question::Impersonate(said.client.clone());
+                (Stage::AwaitImpersonate(said), Action::Ask(question))
+            }
             Stage::StartTls => (Stage::StartTls, Action::StartTls),
             Stage::Ending(reason) => (Stage::Ending(reason), Action::Close(reason)),
             stage => {
@@ -279,19 +360,37 @@ impl<L> Session<L> {
 
     fn must_flush(&self) -> bool {
         let more_replies_will_come = match self.stage {
-            Stage::Idle | Stage::Envelope(_) | Stage::Data(_) => self.input_left,
+            Stage::Idle
+            | Stage::Envelope(_)
+            | Stage::Data(_)
+            | Stage::InChunk(_)
+            | Stage::BetweenChunks(_)
+            | Stage::InUnwantedChunk(_) => self.input_left,
             Stage::StartTls | Stage::Ending(_) => false,
             _ => true,
         };
-        self.output.len() >= OUTPUT_BYTES_MAX
-            || (!self.output.is_empty() && !more_replies_will_come)
+        let must_go = !more_replies_will_come || self.tarpit == Tarpit::Served;
+        self.output.len() >= OUTPUT_BYTES_MAX || (!self.output.is_empty() && must_go)
     }
 
     fn deadline(&self, stage: &Stage<L>) -> Instant {
-        match stage {
-            Stage::Data(transaction) => transaction.deadline(&self.profile.limits),
-            _ => self.replied_at.plus(self.profile.limits.command_timeout.0),
+        let limits = &self.profile.limits;
+        let next = match stage {
+            Stage::Data(transaction) | Stage::InChunk(transaction) => transaction.deadline(limits),
+            Stage::InUnwantedChunk(chunk) => chunk.deadline(limits),
+            _ => self.replied_at.plus(limits.command_timeout.0),
+        };
+        match stage.waiting_transaction() {
+            Some(transaction) => next.min(transaction.ends_by(limits)),
+            None => next,
         }
+    }
+
+    /// Whether the transaction lasts too long. A client that never lets its deadline come is found out here.
+    fn is_overdue(&self, now: Instant) -> bool {
+        self.stage
+            .waiting_transaction()
+            .is_some_and(|transaction| transaction.ends_by(&self.profile.limits) <= now)
     }
 
     fn receive_line(&mut self, input: &mut &[u8], turn: Turn<'_>) {
@@ -313,6 +412,11 @@ impl<L> Session<L> {
                 turn.metrics.smtp_offences.of(Offence::Syntax).increment();
                 return self.end(&Reply::NotSmtp, CloseReason::Misbehaved, turn);
             }
+            LineOffence::Chunk => {
+                turn.metrics.smtp_commands.of(Verb::Bdat).increment();
+                turn.metrics.smtp_offences.of(Offence::Syntax).increment();
+                return self.end(&Reply::BadChunk, CloseReason::Misbehaved, turn);
+            }
             LineOffence::Endless => {
                 return self.end(&Reply::Endless, CloseReason::Misbehaved, turn);
             }
@@ -322,11 +426,10 @@ impl<L> Session<L> {
     }
 
     fn receive_data(&mut self, input: &mut &[u8], turn: Turn<'_>) {
-        let limits = &self.profile.limits;
         let Stage::Data(transaction) = &mut self.stage else {
             return;
         };
-        match transaction.receive(input, limits) {
+        match transaction.receive(input) {
             Progress::Starved => {}
             Progress::Endless => self.end(&Reply::Endless, CloseReason::Misbehaved, turn),
             Progress::Full => {
@@ -343,109 +446,37 @@ impl<L> Session<L> {
     }
 
     fn data_ended(&mut self, transaction: Box<Transaction<L>>, turn: Turn<'_>) {
-        let Some((reply, why)) = transaction.refusal(&self.profile.limits) else {
+        let Some((reply, why)) = transaction.refusal() else {
             self.stage = Stage::AskMessage(transaction);
             return;
         };
         drop(transaction);
-        turn.metrics.messages_rejected.of(why).increment();
-        self.say(&reply, turn);
-        self.count_junk(turn);
-        self.stop_if_idle(turn);
+        self.message_refused(&reply, why, turn);
     }
 
-    fn recipient_answered(
-        &mut self,
-        mut transaction: Box<Transaction<L>>,
-        candidate: Option<Recipient>,
-        verdict: Result<L, Reply>,
-        turn: Turn<'_>,
-    ) {
-        match verdict {
-            Ok(lease) => {
-                transaction.accept(lease, candidate);
-                self.stage = Stage::Envelope(transaction);
-                turn.metrics
-                    .recipients
-                    .of(RecipientResult::Accepted)
-                    .increment();
-                self.say(&Reply::RecipientOk, turn);
-            }
-            Err(reply) => {
-                let result = match reply {
-                    Reply::MailboxFull => RecipientResult::MailboxFull,
-                    Reply::NoSuchMailbox => RecipientResult::NoSuchMailbox,
-                    Reply::RelayDenied => RecipientResult::RelayDenied,
-                    _ => RecipientResult::TryLater,
-                };
-                self.refuse_recipient(transaction, &reply, result, turn);
-            }
+    /// What EHLO offers now.
+    pub(super) fn offer(&self) -> Offer {
+        let Profile {
+            extensions,
+            xclient,
+            tls,
+            limits,
+            ..
+        } = &self.profile;
+        Offer {
+            extensions: extensions.in_force(*tls),
+            xclient: *xclient,
+            message_bytes_max: self.profile.message_bytes_max_normally.0,
+            recipients_max: limits.recipients_max,
+            messages_max: limits.messages_per_session_max,
         }
     }
 
-    /// Refuses a recipient. It counts as an error when it is refused for good, or when more were
-    /// refused for now than a message may have.
-    pub(super) fn refuse_recipient(
-        &mut self,
-        mut transaction: Box<Transaction<L>>,
-        reply: &Reply,
-        result: RecipientResult,
-        turn: Turn<'_>,
-    ) {
-        let is_error =
-            reply.is_permanent() || transaction.defer() > self.profile.limits.recipients_max;
-        self.stage = Stage::Envelope(transaction);
-        turn.metrics.recipients.of(result).increment();
-        self.say(reply, turn);
-        if is_error {
-            self.count_error(turn);
-        }
-    }
-
-    fn begin_answered(
-        &mut self,
-        mut transaction: Box<Transaction<L>>,
-        verdict: Result<BodyWriter, Reply>,
-        turn: Turn<'_>,
-    ) {
-        match verdict {
-            Ok(body) => {
-                transaction.open(body, turn.now);
-                self.stage = Stage::Data(transaction);
-                self.say(&Reply::StartData, turn);
-            }
-            Err(reply) => {
-                drop(transaction);
-                self.message_refused(&reply, turn);
-            }
-        }
-    }
-
-    fn message_answered(&mut self, verdict: Result<Receipt, Reply>, turn: Turn<'_>) {
-        match verdict {
-            Ok(receipt) => {
-                self.junk_commands = 0;
-                self.say(&Reply::Held(receipt), turn);
-                self.stop_if_idle(turn);
-            }
-            Err(reply) => self.message_refused(&reply, turn),
-        }
-    }
-
-    /// The transaction is over, without a message.
-    fn message_refused(&mut self, reply: &Reply, turn: Turn<'_>) {
-        turn.metrics
-            .messages_rejected
-            .of(rejected_for(reply))
-            .increment();
-        self.say(reply, turn);
-        self.count_junk(turn);
-        self.stop_if_idle(turn);
-    }
-
-    /// What the Received header will call the protocol (RFC 3848).
-    const fn protocol(&self) -> Protocol {
+    /// What the Received header will call the protocol (RFC 3848, RFC 6531 section 4.3).
+    const fn protocol(&self, transaction: &Transaction<L>) -> Protocol {
         match (&self.hello, self.profile.tls) {
+            (_, true) if transaction.smtputf8() => Protocol::Utf8Smtps,
+            (_, false) if transaction.smtputf8() => Protocol::Utf8Smtp,
             (Some(Hello { extended: true, .. }), true) => Protocol::Esmtps,
             (Some(Hello { extended: true, .. }), false) => Protocol::Esmtp,
             _ => Protocol::Smtp,
@@ -474,7 +505,6 @@ impl<L> Session<L> {
         }
         let speaker = Speaker {
             hostname: &self.profile.hostname,
-            message_bytes_max: self.profile.limits.message_bytes_max.0,
         };
         if let Cow::Borrowed(waiting) = self.output {
             let mut output = Vec::with_capacity(OUTPUT_BYTES_AT_FIRST);
@@ -491,8 +521,12 @@ impl<L> Session<L> {
         self.count_error(turn);
     }
 
-    fn count_error(&mut self, turn: Turn<'_>) {
+    pub(super) fn count_error(&mut self, turn: Turn<'_>) {
         self.errors += 1;
+        let limits = &self.profile.limits;
+        if limits.tarpit.0 > Duration::ZERO && self.errors > limits.tarpit_after_errors {
+            self.tarpit = Tarpit::Due;
+        }
         if self.errors >= self.profile.limits.errors_max {
             turn.metrics
                 .smtp_offences
@@ -521,17 +555,39 @@ impl<L> Session<L> {
         self.stage = Stage::Ending(reason);
     }
 
-    /// Ends the transaction, if there is one, before its message is complete.
+    /// Ends the transaction, if there is one, before its message is complete. One whose chunks were
+    /// refused has been counted.
     pub(super) fn abort(&mut self, turn: Turn<'_>) {
         if self.in_transaction() {
-            turn.metrics.transactions_aborted.increment();
+            let was_refused = match &self.stage {
+                Stage::InChunk(transaction) | Stage::BetweenChunks(transaction) => {
+                    transaction.refused().is_some()
+                }
+                _ => false,
+            };
+            if !was_refused {
+                turn.metrics.transactions_aborted.increment();
+            }
             self.stage = Stage::Idle;
         }
     }
 
-    fn stop_if_idle(&mut self, turn: Turn<'_>) {
-        if self.stopping && matches!(self.stage, Stage::Idle) {
+    pub(super) fn stop_if_idle(&mut self, turn: Turn<'_>) {
+        if self.stopping && matches!(self.stage, Stage::Idle | Stage::InUnwantedChunk(_)) {
             self.end(&Reply::ShuttingDown, CloseReason::Shutdown, turn);
+        }
+    }
+}
+
+impl<L> Stage<L> {
+    /// The transaction, while it waits for the client.
+    const fn waiting_transaction(&self) -> Option<&Transaction<L>> {
+        match self {
+            Self::Envelope(transaction)
+            | Self::Data(transaction)
+            | Self::InChunk(transaction)
+            | Self::BetweenChunks(transaction) => Some(transaction),
+            _ => None,
         }
     }
 }

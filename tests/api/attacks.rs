@@ -385,6 +385,37 @@ fn connections_are_bounded() {
 }
 
 #[test]
+fn behind_a_trusted_proxy_each_client_is_counted_for_itself() {
+    let trusted = |trusted: &[&str]| {
+        let mut settings = settings();
+        settings.http.requests_per_minute = 2;
+        settings.http.connections_per_client_max = 1;
+        let networks = trusted.iter().map(|text| text.parse().expect("a network"));
+        settings.http.trusted_proxies = networks.collect();
+        House::with(settings)
+    };
+    let house = trusted(&["127.0.0.0/8"]);
+    // The proxy keeps connections open; they are not the clients'.
+    let _idle = [connect(house.public), connect(house.public)];
+    let status = |house: &House, forwarded: &str| {
+        let field = format!("X-Forwarded-For: {forwarded}");
+        send(house.public, "GET", "/api/v1/mailbox", &[&field], "").status
+    };
+    for client in ["192.0.2.1", "192.0.2.2", "2001:db8::1"] {
+        let told: Vec<u16> = ["", "198.51.100.1, ", "198.51.100.2, "]
+            .map(|lie| status(&house, &format!("{lie}{client}")))
+            .into();
+        assert_eq!(told, [401, 401, 429], "{client}");
+    }
+    // From anybody else the field is not read.
+    let house = trusted(&["192.0.2.0/24"]);
+    let told: Vec<u16> = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+        .map(|client| status(&house, client))
+        .into();
+    assert_eq!(told, [401, 401, 429]);
+}
+
+#[test]
 fn connections_of_one_client_are_bounded() {
     let mut settings = settings();
     settings.http.connections_per_client_max = 2;

@@ -121,6 +121,7 @@ impl House {
             body: body.finish(),
             received_at: self.cores.now(),
             tls: true,
+            require_tls: false,
         });
         self.at(address, move |shard, now| {
             let lease = shard

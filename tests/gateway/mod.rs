@@ -91,8 +91,28 @@ impl Gateway {
             .unwrap_or_else(|said| panic!("it did not start:\n{said}"))
     }
 
+    /// Starts one that may have so many open files in each table of them.
+    pub fn start_with_files(files: u32, settings: &str) -> Self {
+        let mut command = Command::new("prlimit");
+        command
+            .arg(format!("--nofile={files}:{files}"))
+            .arg(env!("CARGO_BIN_EXE_mayfly"));
+        Self::try_start_as(command, Ports::FREE, settings, &[])
+            .unwrap_or_else(|said| panic!("it did not start:\n{said}"))
+    }
+
     /// Starts one; or says what it said instead.
     pub fn try_start(
+        ports: Ports,
+        settings: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, String> {
+        let command = Command::new(env!("CARGO_BIN_EXE_mayfly"));
+        Self::try_start_as(command, ports, settings, variables)
+    }
+
+    fn try_start_as(
+        mut command: Command,
         ports: Ports,
         settings: &str,
         variables: &[(&str, &str)],
@@ -100,7 +120,6 @@ impl Gateway {
         let folder = folder();
         let file = folder.join("mayfly.toml");
         std::fs::write(&file, ports.section() + settings).expect("the settings are written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mayfly"));
         command
             .args(["serve", "--config"])
             .arg(&file)
@@ -111,6 +130,12 @@ impl Gateway {
         }
         if !settings.contains("requests_per_minute") {
             command.env("MAYFLY__HTTP__REQUESTS_PER_MINUTE", "0");
+        }
+        if !settings.contains("loop_lag") {
+            // A machine that runs all tests at once is late now and then, and that is not what they are about.
+            for level in ["STRAINED", "OVERLOADED", "REFUSING"] {
+                command.env(format!("MAYFLY__PRESSURE__LOOP_LAG_{level}"), "0s");
+            }
         }
         let mut child = command
             .envs(variables.iter().copied())

@@ -61,6 +61,11 @@ impl Client {
 
     /// Runs a TLS handshake. What was read ahead would be a reply from outside TLS: there must be none.
     pub fn start_tls(self) -> Self {
+        self.start_tls_sending(|stream, hello| stream.write_all(hello).expect("sent"))
+    }
+
+    /// The same; `send` sends the first flight.
+    pub fn start_tls_sending(self, mut send: impl FnMut(&mut TcpStream, &[u8])) -> Self {
         assert!(
             self.unread.is_empty(),
             "cleartext before the handshake: {:?}",
@@ -69,8 +74,8 @@ impl Client {
         let Wire::Clear(mut stream) = self.wire else {
             panic!("already inside TLS")
         };
-        let name = ServerName::try_from("mayfly.test").expect("a name");
-        let mut tls = ClientConnection::new(trusting(), name).expect("a configuration");
+        let mut tls = connection();
+        send(&mut stream, &first_flight(&mut tls));
         while tls.is_handshaking() {
             tls.complete_io(&mut stream).expect("a handshake");
         }
@@ -94,6 +99,15 @@ impl Client {
             wire: Wire::Clear(sock),
             unread: Vec::new(),
         }
+    }
+
+    /// Changes the keys that it sends with, as often as it likes; the peer may be gone.
+    pub fn refresh_keys(&mut self) -> io::Result<()> {
+        let Wire::Tls(tls) = &mut self.wire else {
+            panic!("not inside TLS")
+        };
+        tls.conn.refresh_traffic_keys().expect("TLS 1.3");
+        tls.conn.write_tls(&mut tls.sock).map(|_| ())
     }
 
     /// Sends bytes as they are.
@@ -220,6 +234,24 @@ impl Client {
         self.raw(b"\r\n.\r\n");
         self.reply()
     }
+}
+
+/// The first flight of a TLS client, in one record.
+pub fn client_hello() -> Vec<u8> {
+    first_flight(&mut connection())
+}
+
+fn connection() -> ClientConnection {
+    let name = ServerName::try_from("mayfly.test").expect("a name");
+    ClientConnection::new(trusting(), name).expect("a configuration")
+}
+
+fn first_flight(tls: &mut ClientConnection) -> Vec<u8> {
+    let mut flight = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut flight).expect("it goes into memory");
+    }
+    flight
 }
 
 /// Cuts the connection: the server gets RST instead of FIN.

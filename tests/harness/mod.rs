@@ -3,22 +3,29 @@
 //! The bodies of the fuzz targets live here, so that ordinary tests replay their corpus.
 
 #![forbid(unsafe_code)]
-#![allow(dead_code)] // Each test that includes this file uses a part of it.
+#![allow(dead_code, unused_imports)] // Each test that includes this file uses a part of it.
+
+mod conversation;
+
+pub(crate) use conversation::Conversation;
 
 use mayfly::clock::{Instant, Stamps, WallClock};
+use mayfly::mail::address::{LOCAL_PART_BYTES_MAX, forward_path, reverse_path};
 use mayfly::mail::message::QueueId;
 use mayfly::mail::{Address, BodyWriter, Ledger, Recipient, ReversePath};
-use mayfly::metrics::CoreMetrics;
 use mayfly::settings::Bytes;
-use mayfly::smtp::command::{Command, parse};
+use mayfly::smtp::chunk::{Chunk, ChunkReader};
+use mayfly::smtp::command::{Command, HELLO_BYTES_MAX, parse, parse_offered};
 use mayfly::smtp::data::{DataReader, HopCounter, Piece};
 use mayfly::smtp::line::{Line, LineReader};
+use mayfly::smtp::proxy::{self, HEADER_BYTES_MAX, HeaderReader, Reading};
 use mayfly::smtp::reply::Speaker;
 use mayfly::smtp::session::Profile;
 use mayfly::smtp::{
-    Action, Complete, Extension, Extensions, Limits, Question, Receipt, Reply, Session, Verdict,
+    Complete, Extension, Extensions, Limits, Newlines, Question, Receipt, Reply, Verdict,
 };
 use std::sync::Arc;
+use unicode_normalization::UnicodeNormalization;
 
 /// The memory that all messages of a conversation have.
 const LEDGER_BYTES: u64 = 200;
@@ -33,6 +40,8 @@ pub(crate) fn tight_limits() -> Arc<Limits> {
         errors_max: 12,
         junk_commands_max: 12,
         hops_max: 3,
+        // What is noticed of it depends on the segmentation.
+        forbid_early_pipelining: false,
         ..Limits::default()
     })
 }
@@ -44,6 +53,7 @@ pub(crate) fn profile(limits: Arc<Limits>) -> Profile {
         extensions: Extensions::ALL.without(Extension::StartTls),
         xclient: false,
         tls: false,
+        message_bytes_max_normally: limits.message_bytes_max,
         limits,
     }
 }
@@ -61,48 +71,77 @@ pub(crate) struct Record {
 /// simple rule.
 pub(crate) fn converse(
     input: &[u8],
-    mut next_size: impl FnMut() -> usize,
+    next_size: impl FnMut() -> usize,
     limits: Arc<Limits>,
 ) -> Record {
-    let metrics = CoreMetrics::default();
+    converse_in_groups(&[input], next_size, profile(limits))
+}
+
+/// The same with several groups, each of which comes when all that there was to say to the one before has
+/// been said.
+pub(crate) fn converse_in_groups(
+    groups: &[&[u8]],
+    mut next_size: impl FnMut() -> usize,
+    profile: Profile,
+) -> Record {
     let ledger = Ledger::new(LEDGER_BYTES);
-    let now = Instant::from_secs(1);
-    let mut session = Session::new(profile(limits), now);
-    let mut record = Record::default();
-    let (mut chunk, mut left) = input.split_at(0);
-    let mut stuck_at = (usize::MAX, 0);
-    loop {
-        match session.next_action() {
-            Action::Send(bytes) => record.output.extend_from_slice(&bytes),
-            Action::Ask(question) => {
-                record.events.push(describe(&question));
-                session.answer(decide(question, &ledger), now, &metrics);
-            }
-            Action::StartTls => unreachable!("it was not offered"),
-            Action::Pause { until } => session.resume(until),
-            Action::Wait { .. } => {
-                if chunk.is_empty() {
-                    if left.is_empty() {
-                        break;
-                    }
-                    (chunk, left) = left.split_at(next_size().clamp(1, left.len()));
-                }
-                let before = (chunk.len(), record.events.len());
-                assert!(stuck_at != before, "the session makes progress");
-                session.receive(&mut chunk, now, &metrics);
-                if chunk.len() == before.0 {
-                    stuck_at = before; // It must have a question before it can go on.
-                }
-            }
-            Action::Close(reason) => {
-                record.events.push(format!("{reason:?}"));
-                break;
-            }
-        }
+    let mut conversation = Conversation::new(profile, Instant::from_secs(1));
+    let mut events = Vec::new();
+    for group in groups {
+        conversation.hear(group, &mut next_size, |question| {
+            events.push(describe(&question));
+            decide(question, &ledger)
+        });
     }
+    check_replies(&conversation);
+    let Conversation {
+        session,
+        output,
+        ended,
+        ..
+    } = conversation;
+    events.extend(ended.map(|reason| format!("{reason:?}")));
     drop(session);
     assert_eq!(ledger.used(), 0, "all memory is given back");
-    record
+    Record { output, events }
+}
+
+/// Each command has one reply, and so has each message behind its 354; a session that ends may say so, or be
+/// amid something.
+fn check_replies<L>(conversation: &Conversation<L>) {
+    let text = std::str::from_utf8(&conversation.output).expect("replies are text");
+    assert!(text.is_empty() || text.ends_with("\r\n"), "half a reply");
+    let is_last = |line: &&str| line.as_bytes().get(3) == Some(&b' ');
+    let replies = text.lines().filter(is_last).count() as u64;
+    let starts = text.lines().filter(|line| line.starts_with("354")).count() as u64;
+    let metrics = &conversation.metrics;
+    let commands = metrics.smtp_commands.total();
+    // The greeting answers nothing.
+    let (said, due) = (replies - 1, commands + starts);
+    assert!(said.abs_diff(due) <= 1, "{said} replies to {due}: {text}");
+}
+
+/// Cuts input where a client has to wait: behind each line that may be one of the commands that must come last
+/// in a group (RFC 2920 section 3.1), wherever in it their names stand.
+pub(crate) fn polite_groups(input: &[u8]) -> Vec<&[u8]> {
+    let waits = |line: &[u8]| {
+        let line = line.to_ascii_uppercase();
+        let names: [&[u8]; 5] = [b"EHLO", b"HELO", b"DATA", b"STARTTLS", b"XCLIENT"];
+        names
+            .iter()
+            .any(|name| line.windows(name.len()).any(|word| word == *name))
+    };
+    let mut groups = Vec::new();
+    let (mut start, mut line_start) = (0, 0);
+    for (at, _) in input.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+        if waits(&input[line_start..=at]) {
+            groups.push(&input[start..=at]);
+            start = at + 1;
+        }
+        line_start = at + 1;
+    }
+    groups.push(&input[start..]);
+    groups
 }
 
 /// A question as a transcript writes it.
@@ -124,9 +163,14 @@ pub(crate) fn describe<L>(question: &Question<L>) -> String {
         ),
         Question::Grow { bytes } => format!("Grow {bytes}"),
         Question::Message(complete) => format!(
-            "Message from={} leases={}",
+            "Message from={} leases={}{}",
             path(&complete.reverse_path),
-            complete.leases.len()
+            complete.leases.len(),
+            if complete.require_tls {
+                " require_tls"
+            } else {
+                ""
+            },
         ),
     }
 }
@@ -228,6 +272,12 @@ pub(crate) fn fuzz_line(data: &[u8]) {
 
 /// Fuzz body: no line upsets the grammar, and canonical forms are stable.
 pub(crate) fn fuzz_command(data: &[u8]) {
+    let nothing = parse_offered(data, Extensions::NONE);
+    assert!(nothing.0 == parse(data).0, "a verb is what it is");
+    assert!(
+        nothing.1.is_err() || nothing.1 == parse(data).1,
+        "less is known, not otherwise"
+    );
     match parse(data).1 {
         Ok(Command::Rcpt(Recipient::Address(address))) => {
             let again = Address::parse(address.as_str()).expect("a canonical form is legal");
@@ -237,22 +287,60 @@ pub(crate) fn fuzz_command(data: &[u8]) {
             reverse_path: ReversePath::Address(text),
             ..
         }) => {
-            assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+            assert!(!text.contains(char::is_control));
             let (local, domain) = text.rsplit_once('@').expect("an address has an @");
             assert!(!local.is_empty() && !domain.is_empty());
         }
         Ok(Command::Ehlo(name) | Command::Helo(name)) => {
             assert!(name.bytes().all(|byte| byte.is_ascii_graphic()));
         }
+        Ok(Command::Xclient(said)) => {
+            let name = said.helo.unwrap_or_default();
+            assert!(name.len() <= HELLO_BYTES_MAX);
+            assert!(name.bytes().all(|byte| byte.is_ascii_graphic()));
+        }
         Ok(_) => {}
         Err(why) => {
             let speaker = Speaker {
                 hostname: "mx.test",
-                message_bytes_max: 1,
             };
             let mut line = Vec::new();
             why.reply().write(speaker, &mut line);
             assert!(line.starts_with(b"5") && line.len() <= 512);
+        }
+    }
+}
+
+/// Fuzz body: whatever is an address has one canonical form, which is an address too, in SMTP and beside it.
+pub(crate) fn fuzz_address(data: &[u8]) {
+    let path = [b"<", data, b">"].concat();
+    let is_sender = matches!(reverse_path(&path), Ok(([], _)));
+    let recipient = forward_path(&path).map(|(_, recipient)| recipient);
+    if let Ok(Recipient::Address(address)) = &recipient {
+        assert!(is_sender, "who can be written to can write");
+        let again = Address::parse(address.as_str());
+        assert!(
+            again.is_ok_and(|again| again == *address),
+            "a canonical form is stable"
+        );
+    }
+    let Ok(address) = Address::parse(data) else {
+        return;
+    };
+    assert!(recipient.is_ok_and(|it| it == Recipient::Address(address.clone())));
+    let text = std::str::from_utf8(data).expect("an address is text");
+    let (local, domain) = (address.local(), address.domain());
+    assert!(local.chars().count() <= 2 + 2 * LOCAL_PART_BYTES_MAX && domain.is_ascii());
+    assert!(!address.as_str().contains(char::is_control));
+    let shown = Address::parse(address.to_unicode().as_ref());
+    assert!(
+        shown.is_ok_and(|shown| shown == address),
+        "what is shown is a spelling of it"
+    );
+    // What Unicode calls the same is the same address, if it is short enough to be one.
+    for spelled in [text.nfc().collect::<String>(), text.nfd().collect()] {
+        if let Ok(other) = Address::parse(&spelled) {
+            assert!(other == address, "one address in two forms");
         }
     }
 }
@@ -293,10 +381,126 @@ pub(crate) fn fuzz_data(data: &[u8]) {
     );
 }
 
-/// Fuzz body: nothing that can be seen of a session depends on the segmentation.
+/// Fuzz body: content, offences and what follows the chunks depend neither on the segmentation nor
+/// on the chunks. The first byte says what the content is, the second how large chunks are.
+pub(crate) fn fuzz_chunk(data: &[u8]) {
+    let (setup, data) = data.split_at(data.len().min(2));
+    let [kind, bytes] = [0, 1].map(|place| setup.get(place).copied().unwrap_or_default());
+    let (mut next_size, input) = split(data);
+    let content_bytes = input.len() - usize::from(kind / 3).min(input.len());
+    let read = |next_size: &mut dyn FnMut() -> usize, room: usize, bytes: usize| {
+        let chunk = |begun: usize| {
+            let bytes = bytes.min(content_bytes - begun);
+            let is_last = begun + bytes == content_bytes;
+            Chunk::new(bytes as u64, is_last, Instant::ZERO)
+        };
+        let mut reader = match kind % 3 {
+            0 => ChunkReader::of_lines(Newlines::Strict, chunk(0)),
+            1 => ChunkReader::of_lines(Newlines::Normalize, chunk(0)),
+            _ => ChunkReader::of_binary(chunk(0)),
+        };
+        let mut content = Vec::new();
+        let (mut piece, mut left): (&[u8], _) = (&[], input);
+        let mut begun = reader.chunk().bytes() as usize;
+        loop {
+            match reader.read(&mut piece, room) {
+                Piece::Content(part) => content.extend_from_slice(part),
+                Piece::Full => unreachable!("there is room"),
+                Piece::Starved => {
+                    assert!(
+                        piece.is_empty() && !left.is_empty(),
+                        "no chunk is left alone"
+                    );
+                    (piece, left) = left.split_at(next_size().min(left.len()));
+                }
+                Piece::End if reader.chunk().is_last() => break,
+                Piece::End => {
+                    reader.begin(chunk(begun));
+                    begun += reader.chunk().bytes() as usize;
+                }
+            }
+        }
+        assert_eq!(content.len(), content_bytes, "a byte stays a byte");
+        (content, reader.offence(), piece.len() + left.len())
+    };
+    let room = next_size();
+    assert_eq!(
+        read(&mut || input.len(), usize::MAX, usize::MAX),
+        read(&mut next_size, room, usize::from(bytes).max(1))
+    );
+}
+
+/// Fuzz body: what a proxy says does not depend on the segmentation, and nothing behind it is touched.
+pub(crate) fn fuzz_proxy(data: &[u8]) {
+    let (mut next_size, input) = split(data);
+    let read = |next_size: &mut dyn FnMut() -> usize| {
+        let mut reader = HeaderReader::default();
+        let mut left = input;
+        while !left.is_empty() {
+            let mut chunk;
+            (chunk, left) = left.split_at(next_size().min(left.len()));
+            if let Some(result) = reader.read(&mut chunk) {
+                return Some(result.map(|source| (source, chunk.len() + left.len())));
+            }
+            assert!(chunk.is_empty());
+        }
+        None
+    };
+    let whole = read(&mut || input.len());
+    assert_eq!(whole, read(&mut next_size));
+    assert_eq!(whole, read(&mut || 1));
+    if let Some(Ok((source, left))) = whole {
+        let used = input.len() - left;
+        assert!((16..=HEADER_BYTES_MAX).contains(&used));
+        assert_eq!(proxy::read(&input[..used - 1]), Reading::NeedMore);
+        assert_eq!(
+            proxy::read(&input[..used]),
+            Reading::Header { source, used }
+        );
+    }
+}
+
+/// Fuzz body: nothing that can be seen of a session depends on the segmentation, as long as the client waits
+/// where it must. The first byte chooses what is offered and how much is allowed.
 pub(crate) fn fuzz_session(data: &[u8]) {
+    let (choice, data) = data.split_at(data.len().min(1));
+    let choice = choice.first().copied().unwrap_or_default();
     let (next_size, input) = split(data);
-    let whole = converse(input, || input.len(), tight_limits());
-    let pieces = converse(input, next_size, tight_limits());
+    let groups = polite_groups(input);
+    let whole = converse_in_groups(&groups, || usize::MAX, chosen_profile(choice));
+    let pieces = converse_in_groups(&groups, next_size, chosen_profile(choice));
     assert_eq!(whole, pieces);
+    // Who does not wait may be told so or not; nothing is left behind in any case.
+    converse_in_groups(&[input], || usize::MAX, chosen_profile(choice));
+}
+
+/// A profile for each number.
+fn chosen_profile(choice: u8) -> Profile {
+    let chosen = |bit: u32| choice >> bit & 1 == 1;
+    let mut limits = Limits::clone(&tight_limits());
+    if chosen(0) {
+        limits.recipients_max = 1;
+        limits.message_bytes_max = Bytes(20);
+        limits.reserve_step_bytes = Bytes(1);
+    }
+    if chosen(1) {
+        limits.errors_max = 2;
+        limits.junk_commands_max = 3;
+        limits.newlines = Newlines::Normalize;
+    }
+    let mut profile = profile(Arc::new(limits));
+    let switches = [
+        Extension::Chunking,
+        Extension::SmtpUtf8,
+        Extension::BinaryMime,
+        Extension::Size,
+    ];
+    for (bit, extension) in (2..).zip(switches) {
+        if chosen(bit) {
+            profile.extensions = profile.extensions.without(extension);
+        }
+    }
+    profile.tls = chosen(6);
+    profile.xclient = chosen(7);
+    profile
 }

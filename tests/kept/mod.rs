@@ -2,6 +2,7 @@
 //! its own, with all that the edge does for a message beside sockets and mailboxes.
 
 #![forbid(unsafe_code)]
+#![allow(dead_code)] // Each program that includes this file uses a part of it.
 
 use mayfly::clock::{Instant, Stamps, WallClock};
 use mayfly::mail::message::QueueId;
@@ -46,6 +47,7 @@ impl Kept {
             xclient: false,
             tls: false,
             limits: Arc::new(Limits::default()),
+            message_bytes_max_normally: Limits::default().message_bytes_max,
         };
         let mut kept = Self {
             session: Session::new(profile, now),
@@ -65,6 +67,15 @@ impl Kept {
         self.now = self.now.plus(Duration::from_micros(10));
         let envelope: usize = ENVELOPE.iter().map(|line| self.exchange(line)).sum();
         envelope + self.exchange(data)
+    }
+
+    /// Sends one message in chunks, each of which is a write that begins with its BDAT; says how many
+    /// bytes were answered.
+    pub(crate) fn chunks(&mut self, writes: &[Vec<u8>]) -> usize {
+        self.now = self.now.plus(Duration::from_micros(10));
+        let envelope: usize = ENVELOPE[..2].iter().map(|line| self.exchange(line)).sum();
+        let chunks: usize = writes.iter().map(|write| self.exchange(write)).sum();
+        envelope + chunks
     }
 
     /// One write of the client, and all that comes of it.
@@ -113,6 +124,7 @@ impl Kept {
                     body: complete.body,
                     received_at: self.now,
                     tls: false,
+                    require_tls: complete.require_tls,
                 });
                 Verdict::Message(Ok(Receipt {
                     kept_until: self
@@ -131,6 +143,7 @@ impl Kept {
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             hostname: "mx.mayfly.test",
             with: beginning.protocol.into(),
+            tls: None,
             queue_id: QueueId::from_random(17),
             only_recipient: beginning.only_recipient.as_ref(),
             date: &self.stamps.rfc5322(self.wall, self.now),
@@ -142,6 +155,16 @@ impl Kept {
             self.ledger.reserve(bytes)?,
         ))
     }
+}
+
+/// The writes of a client that sends `text` in chunks of `size` bytes.
+pub(crate) fn chunks(text: &[u8], size: usize) -> Vec<Vec<u8>> {
+    let with = |command: String, bytes: &[u8]| [command.as_bytes(), bytes].concat();
+    let chunks = text.chunks(size);
+    chunks
+        .map(|bytes| with(format!("BDAT {}\r\n", bytes.len()), bytes))
+        .chain([with("BDAT 0 LAST\r\n".to_owned(), b"")])
+        .collect()
 }
 
 /// A message of `len` bytes with a short header and lines of an ordinary length, and the dot that

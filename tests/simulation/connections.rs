@@ -51,6 +51,8 @@ impl Simulation<'_> {
         for (percent, micros, input) in [
             (30, 8_000_000, Input::Hangup),
             (5, 20_000_000, Input::ShutDown),
+            (20, 4_000_000, Input::Pressure(true)),
+            (20, 8_000_000, Input::Pressure(false)),
         ] {
             if self.random.chance(percent) {
                 let micros = self.random.below(micros);
@@ -282,14 +284,19 @@ impl Simulation<'_> {
 
     fn heard(&mut self, client: &Client, heard: &Heard) {
         let mark = match heard {
-            Heard::Accepted(id) => {
+            Heard::Accepted(id) | Heard::AcceptedInChunks(id) => {
                 let stored = client.driver.stored.get(id);
                 let (name, copies) = stored.expect("I1: not every owner has it");
                 assert_eq!(queue_id(*name).as_str(), id);
                 assert_eq!(self.oracle.copies(*name), *copies, "I1: all of them");
-                Mark::Accepted
+                match heard {
+                    Heard::AcceptedInChunks(_) => Mark::AcceptedInChunks,
+                    _ => Mark::Accepted,
+                }
             }
             Heard::Deferred => Mark::Deferred,
+            Heard::Impersonated => Mark::Impersonated,
+            Heard::TooBusy => Mark::TooBusy,
             Heard::Final(reply) if reply.contains("Timeout") => Mark::TimedOut,
             Heard::Final(reply) if reply.contains("Shutting down") => Mark::ShutDown,
             Heard::Final(reply) if reply.contains("STARTTLS") => Mark::Injected,

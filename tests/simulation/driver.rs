@@ -72,6 +72,8 @@ pub(crate) enum Input {
     Hangup,
     /// The answer to [`Output::Ask`].
     Leased(Result<Held, Reply>),
+    /// The pressure has risen, or fallen.
+    Pressure(bool),
     /// The handshake is done.
     Secured,
     /// The server stops.
@@ -148,12 +150,17 @@ pub(crate) struct Driver {
     pub(crate) unheard: usize,
 }
 
-fn limits() -> Limits {
+/// What a session may do, in calm times and under pressure.
+fn limits(under_pressure: bool) -> Limits {
+    let (part, seconds) = if under_pressure { (2, 5) } else { (1, 20) };
     Limits {
-        message_bytes_max: Bytes(MESSAGE_BYTES_MAX),
+        message_bytes_max: Bytes(MESSAGE_BYTES_MAX / part),
         reserve_step_bytes: Bytes(1000),
         command_timeout: Span::secs(30),
-        data_timeout: Span::secs(20),
+        data_timeout: Span::secs(seconds),
+        transaction_timeout: Span::secs(3 * seconds),
+        tarpit: Span::secs(1),
+        tarpit_after_errors: 2,
         data_bytes_per_second_min: Bytes(100),
         ..Limits::default()
     }
@@ -164,9 +171,10 @@ impl Driver {
         let profile = Profile {
             hostname: HOSTNAME.into(),
             extensions: Extensions::ALL,
-            xclient: false,
+            xclient: true,
             tls: false,
-            limits: Arc::new(limits()),
+            limits: Arc::new(limits(false)),
+            message_bytes_max_normally: Bytes(MESSAGE_BYTES_MAX),
         };
         Self {
             session: Session::new(profile, now),
@@ -218,6 +226,7 @@ impl Driver {
                 }
             }
             (Input::ShutDown, _) => self.draining = true,
+            (Input::Pressure(is_high), _) => self.session.set_limits(Arc::new(limits(is_high))),
             (Input::Leased(answer), Waiting::Lease) => {
                 self.session
                     .answer(Verdict::Recipient(answer), tools.now, metrics);
@@ -281,6 +290,8 @@ impl Driver {
                 Action::Wait { deadline } => {
                     let goes_on = !self.told || self.session.in_transaction();
                     assert!(goes_on, "a session that was told to stop waits for more");
+                    // Under new pressure it may have passed before it was set: then the alarm rings at once.
+                    let deadline = deadline.max(tools.now);
                     self.waiting = Waiting::Input { deadline };
                     return outputs.push(Output::Alarm(deadline));
                 }
@@ -346,6 +357,7 @@ impl Driver {
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             hostname: HOSTNAME,
             with: beginning.protocol.into(),
+            tls: None,
             queue_id: queue_id(self.name),
             only_recipient: beginning.only_recipient.as_ref(),
             date: &tools.stamps.rfc5322(tools.wall, tools.now),
@@ -363,6 +375,7 @@ impl Driver {
             reverse_path,
             leases,
             body,
+            require_tls,
             ..
         } = complete;
         let whole = body.segments().collect::<Vec<_>>().concat();
@@ -377,6 +390,7 @@ impl Driver {
             body,
             received_at: tools.now,
             tls: false,
+            require_tls,
         });
         let mut recipients = Vec::new();
         let mut owners: BTreeMap<usize, Vec<Lease>> = BTreeMap::new();

@@ -104,10 +104,11 @@ fn queue_id(name: u64) -> QueueId {
 
 /// The number of an address of this simulation.
 fn number_of(address: &Address) -> u32 {
-    let number = address
+    let (local, _tag) = address
         .local()
-        .strip_prefix('u')
-        .and_then(|it| it.parse().ok());
+        .split_once('+')
+        .unwrap_or_else(|| (address.local(), ""));
+    let number = local.strip_prefix('u').and_then(|it| it.parse().ok());
     number.expect("addresses here are numbered")
 }
 
@@ -154,11 +155,13 @@ enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Mark {
     Accepted,
+    AcceptedInChunks,
     ContentRefused,
     Cut,
     Deferred,
     ExpiredUnderLease,
     Handshakes,
+    Impersonated,
     Injected,
     LateForErased,
     MailboxFull,
@@ -169,17 +172,20 @@ enum Mark {
     ShutDown,
     TakenOver,
     TimedOut,
+    TooBusy,
     TryLater,
 }
 
 impl Mark {
     const ALL: &'static [Self] = &[
         Self::Accepted,
+        Self::AcceptedInChunks,
         Self::ContentRefused,
         Self::Cut,
         Self::Deferred,
         Self::ExpiredUnderLease,
         Self::Handshakes,
+        Self::Impersonated,
         Self::Injected,
         Self::LateForErased,
         Self::MailboxFull,
@@ -190,6 +196,7 @@ impl Mark {
         Self::ShutDown,
         Self::TakenOver,
         Self::TimedOut,
+        Self::TooBusy,
         Self::TryLater,
     ];
 }

@@ -17,21 +17,34 @@ pub(crate) const MESSAGE_BYTES_MAX: u64 = 4000;
 pub(crate) enum Step {
     /// A command line.
     Command(Command, String),
+    /// A part of a message, counted (RFC 3030).
+    Chunk(Chunk),
     /// The data of a message, if 354 invites it.
     Content(Kind),
     /// What an attacker puts behind STARTTLS.
     Injected,
 }
 
+/// One BDAT and what it announces.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunk {
+    bytes: Vec<u8>,
+    is_first: bool,
+    is_last: bool,
+    /// Of the whole message.
+    kind: Kind,
+}
+
 /// What a reply is awaited to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
+    Chunk { is_last: bool, kind: Kind },
     Connect,
     Content(Kind),
     Data,
     Ehlo,
     Help,
-    Mail { too_big: bool },
+    Mail { too_big: bool, is_binary: bool },
     Noop,
     Quit,
     Rcpt(Target),
@@ -39,6 +52,7 @@ pub(crate) enum Command {
     StartTls,
     Unknown,
     Vrfy,
+    Xclient,
 }
 
 /// Whom RCPT names.
@@ -53,6 +67,8 @@ pub(crate) enum Target {
 pub(crate) enum Kind {
     /// With a bare LF somewhere.
     BareLf,
+    /// Announced as binary: nothing in it is an offence.
+    Binary,
     Good {
         bytes: u64,
     },
@@ -65,10 +81,16 @@ pub(crate) enum Kind {
 pub(crate) enum Heard {
     /// 250 to data: the name that the server gave the message.
     Accepted(String),
+    /// The same, to the last of several chunks.
+    AcceptedInChunks(String),
     /// Data was refused.
     Refused(Kind),
     /// 451 or 452 to a command; the data was not asked for.
     Deferred,
+    /// It speaks for another client.
+    Impersonated,
+    /// The message would not be too big in calmer times.
+    TooBusy,
     /// 421 of a server that stops, or another last word.
     Final(String),
 }
@@ -81,6 +103,10 @@ pub(crate) struct Peer {
     pub(crate) transcript: Vec<u8>,
     extended: bool,
     in_transaction: bool,
+    /// Whether the transaction has had a chunk, and what the first refused one was answered.
+    in_chunks: bool,
+    is_binary: bool,
+    chunks_refused: Option<String>,
     /// Recipients of the transaction under way that were answered 250.
     pub(crate) accepted: Vec<u32>,
     /// What the message under way consists of, dots undoubled.
@@ -99,6 +125,9 @@ impl Peer {
             transcript: Vec::new(),
             extended: false,
             in_transaction: false,
+            in_chunks: false,
+            is_binary: false,
+            chunks_refused: None,
             accepted: Vec::new(),
             content: Vec::new(),
             handshaking: false,
@@ -107,7 +136,7 @@ impl Peer {
     }
 
     /// What it says next, without waiting for more than it must (RFC 2920): everything up to DATA,
-    /// STARTTLS or QUIT, or less.
+    /// EHLO, STARTTLS or QUIT, or less.
     pub(crate) fn speak(&mut self, random: &mut Random) -> Vec<u8> {
         let mut burst = Vec::new();
         while self.may_speak() {
@@ -120,6 +149,22 @@ impl Peer {
                         self.steps.pop_front();
                         burst.extend_from_slice(b"EHLO evil\r\nMAIL FROM:<evil@a.test>\r\n");
                     }
+                }
+                Some(Step::Chunk(chunk)) => {
+                    let Chunk {
+                        bytes,
+                        is_first,
+                        is_last,
+                        kind,
+                    } = chunk;
+                    self.awaiting.push_back(Command::Chunk { is_last, kind });
+                    if is_first {
+                        self.content.clear();
+                    }
+                    self.content.extend_from_slice(&bytes);
+                    let last = if is_last { " LAST" } else { "" };
+                    burst.extend(format!("BDAT {}{last}\r\n", bytes.len()).into_bytes());
+                    burst.extend(bytes);
                 }
                 Some(Step::Content(kind)) => {
                     self.awaiting.push_back(Command::Content(kind));
@@ -138,8 +183,18 @@ impl Peer {
 
     /// Whether it has something to say now.
     pub(crate) fn may_speak(&self) -> bool {
-        let must_wait = |it: &Command| matches!(it, Command::Data | Command::StartTls);
-        let waits = self.handshaking || self.awaiting.iter().any(must_wait);
+        let must_wait =
+            |it: &Command| matches!(it, Command::Data | Command::Ehlo | Command::StartTls);
+        // It wants to know who gets its chunks, so that it knows what must become of them.
+        let before_chunks = |it: &Command| {
+            matches!(
+                it,
+                Command::Mail { .. } | Command::Rcpt(_) | Command::Chunk { is_last: true, .. }
+            )
+        };
+        let chunk_waits = matches!(self.steps.front(), Some(Step::Chunk(_)))
+            && self.awaiting.iter().any(before_chunks);
+        let waits = chunk_waits || self.handshaking || self.awaiting.iter().any(must_wait);
         !(self.steps.is_empty() || self.over || waits)
     }
 
@@ -147,8 +202,14 @@ impl Peer {
     pub(crate) fn secured(&mut self) {
         assert!(self.handshaking && self.awaiting.is_empty() && self.partial.is_empty());
         self.handshaking = false;
-        (self.extended, self.in_transaction) = (false, false);
+        self.extended = false;
+        self.leave_transaction();
         self.accepted.clear();
+    }
+
+    fn leave_transaction(&mut self) {
+        (self.in_transaction, self.in_chunks) = (false, false);
+        self.chunks_refused = None;
     }
 
     /// Takes replies, each of which must be one that the command in turn can have.
@@ -168,9 +229,14 @@ impl Peer {
             }
             let command = self.awaiting.pop_front();
             let command = command.unwrap_or_else(|| panic!("I4: nobody asked for {reply:?}"));
-            let allowed = self.allowed(command);
-            let fits = allowed.iter().any(|start| reply.starts_with(start));
-            assert!(fits, "I4: {reply:?} to {command:?}, not one of {allowed:?}");
+            let refused = self.chunks_refused.as_ref();
+            if let (Command::Chunk { .. }, Some(refused)) = (command, refused) {
+                assert_eq!(&reply, refused, "a refusal holds to the last chunk");
+            } else {
+                let allowed = self.allowed(command);
+                let fits = allowed.iter().any(|start| reply.starts_with(start));
+                assert!(fits, "I4: {reply:?} to {command:?}, not one of {allowed:?}");
+            }
             heard.extend(self.learn(command, &reply));
         }
         heard
@@ -196,21 +262,26 @@ impl Peer {
     fn allowed(&self, command: Command) -> &'static [&'static str] {
         let out_of_order = &["503 5.5.1 "];
         match command {
+            Command::Chunk { .. } if !self.in_transaction => out_of_order,
+            Command::Chunk { is_last, kind } => self.allowed_to_chunk(is_last, kind),
             Command::Connect => &["220 mx.mayfly.test ESMTP"],
             Command::Content(Kind::BareLf) => &["550 5.5.2 "],
+            Command::Content(Kind::Binary) => unreachable!("it has no lines"),
             Command::Content(Kind::Good { .. }) => &["250 2.0.0 Ok: held in memory", "452 4.3.1 "],
             Command::Content(Kind::TooBig) => &["552 5.3.4 "],
-            Command::Data if !self.in_transaction => out_of_order,
+            Command::Data if !self.in_transaction || self.in_chunks || self.is_binary => {
+                out_of_order
+            }
             Command::Data if self.accepted.is_empty() => &["554 5.5.1 No valid"],
             Command::Data => &["354 ", "452 4.3.1 "],
             Command::Ehlo => &["250-mx.mayfly.test\r\n250-PIPELINING\r\n"],
             Command::Help => &["214 "],
             Command::Mail { .. } if !self.extended || self.in_transaction => out_of_order,
-            Command::Mail { too_big: true } => &["552 5.3.4 "],
-            Command::Mail { too_big: false } => &["250 2.1.0 "],
+            Command::Mail { too_big: true, .. } => &["552 5.3.4 "],
+            Command::Mail { too_big: false, .. } => &["250 2.1.0 ", "452 4.3.1 Too busy"],
             Command::Noop | Command::Rset => &["250 2.0.0 Ok\r\n"],
             Command::Quit => &["221 2.0.0 "],
-            Command::Rcpt(_) if !self.in_transaction => out_of_order,
+            Command::Rcpt(_) if !self.in_transaction || self.in_chunks => out_of_order,
             Command::Rcpt(Target::Elsewhere) => &["550 5.7.1 "],
             Command::Rcpt(Target::Ours(_)) => &[
                 "250 2.1.5 ",
@@ -218,21 +289,73 @@ impl Peer {
                 "452 4.2.2 ",
                 "452 4.3.1 ",
                 "550 5.1.1 ",
+                // In a transaction that was begun before, without SMTPUTF8.
+                "553 5.6.7 ",
             ],
             Command::StartTls if !self.extended => out_of_order,
             Command::StartTls => &["220 2.0.0 "],
             Command::Unknown => &["500 5.5.1 "],
             Command::Vrfy => &["252 "],
+            Command::Xclient if self.in_transaction => out_of_order,
+            Command::Xclient => &["220 mx.mayfly.test ESMTP"],
         }
+    }
+
+    /// How replies may begin to a chunk of a transaction of which none was refused.
+    fn allowed_to_chunk(&self, is_last: bool, kind: Kind) -> &'static [&'static str] {
+        if self.accepted.is_empty() {
+            return &["554 5.5.1 No valid"];
+        }
+        match (is_last, kind) {
+            (false, Kind::TooBig) => {
+                &["250 2.0.0 Ok\r\n", "452 4.3.1 ", "551 5.7.1 ", "552 5.3.4 "]
+            }
+            (false, _) => &["250 2.0.0 Ok\r\n", "452 4.3.1 ", "551 5.7.1 "],
+            (true, Kind::BareLf) if self.is_binary => {
+                &["250 2.0.0 Ok: held in memory", "452 4.3.1 "]
+            }
+            (true, Kind::Binary) if !self.is_binary => &["550 5.5.2 ", "452 4.3.1 "],
+            (true, Kind::BareLf) => &["550 5.5.2 ", "452 4.3.1 "],
+            (true, Kind::TooBig) => &["552 5.3.4 ", "452 4.3.1 "],
+            (true, Kind::Binary | Kind::Good { .. }) => {
+                &["250 2.0.0 Ok: held in memory", "452 4.3.1 "]
+            }
+        }
+    }
+
+    fn learn_of_chunk(&mut self, is_last: bool, kind: Kind, reply: &str) -> Option<Heard> {
+        if !self.in_transaction {
+            return None;
+        }
+        self.in_chunks = true;
+        if is_last {
+            self.leave_transaction();
+            let id = reply.trim_end().rsplit_once("id=");
+            return Some(match id {
+                Some((_, id)) => Heard::AcceptedInChunks(id.to_owned()),
+                None => Heard::Refused(kind),
+            });
+        }
+        if !reply.starts_with('2') {
+            self.chunks_refused = Some(reply.to_owned());
+        }
+        None
     }
 
     fn learn(&mut self, command: Command, reply: &str) -> Option<Heard> {
         let is_positive = reply.starts_with('2') || reply.starts_with('3');
         match command {
-            Command::Ehlo => (self.extended, self.in_transaction) = (true, false),
-            Command::Rset => self.in_transaction = false,
-            Command::Mail { .. } if is_positive => {
-                self.in_transaction = true;
+            Command::Chunk { is_last, kind } => {
+                return self.learn_of_chunk(is_last, kind, reply);
+            }
+            Command::Ehlo => {
+                self.extended = true;
+                self.leave_transaction();
+            }
+            Command::Rset => self.leave_transaction(),
+            Command::Mail { .. } if reply.starts_with("452") => return Some(Heard::TooBusy),
+            Command::Mail { is_binary, .. } if is_positive => {
+                (self.in_transaction, self.is_binary) = (true, is_binary);
                 self.accepted.clear();
             }
             Command::Rcpt(Target::Ours(number)) if is_positive => self.accepted.push(number),
@@ -256,6 +379,11 @@ impl Peer {
             }
             Command::StartTls => self.handshaking = is_positive,
             Command::Quit => self.over = true,
+            // The session begins anew.
+            Command::Xclient if is_positive => {
+                self.extended = false;
+                return Some(Heard::Impersonated);
+            }
             _ => {}
         }
         None
@@ -265,7 +393,7 @@ impl Peer {
 /// A message on the wire and as it must be stored.
 fn data(kind: Kind, random: &mut Random) -> (Vec<u8>, Vec<u8>) {
     let bytes = match kind {
-        Kind::BareLf => 100,
+        Kind::BareLf | Kind::Binary => 100,
         Kind::Good { bytes } => bytes,
         Kind::TooBig => MESSAGE_BYTES_MAX + 1 + random.below(200),
     };
@@ -302,7 +430,13 @@ pub(crate) fn script(random: &mut Random, addresses: u32) -> VecDeque<Step> {
     let mut say = |command, line: &str| {
         steps.push_back(Step::Command(command, format!("{line}\r\n")));
     };
-    let mail = Command::Mail { too_big: false };
+    let mail = Command::Mail {
+        too_big: false,
+        is_binary: false,
+    };
+    if random.chance(5) {
+        say(Command::Xclient, "XCLIENT ADDR=192.0.2.1");
+    }
     let greets = random.chance(95);
     if greets {
         say(Command::Ehlo, "EHLO client.test");
@@ -344,14 +478,24 @@ fn transaction(random: &mut Random, addresses: u32, steps: &mut VecDeque<Step>) 
     };
     let bytes = 10 + random.below(MESSAGE_BYTES_MAX - 200);
     let too_big = random.chance(3);
+    let in_chunks = random.chance(40);
+    let kind = match random.below(20) {
+        0 => Kind::BareLf,
+        1 => Kind::TooBig,
+        2..5 if in_chunks => Kind::Binary,
+        _ => Kind::Good { bytes },
+    };
     let line = match random.below(3) {
         _ if too_big => format!("MAIL FROM:<s@a.test> SIZE={}", MESSAGE_BYTES_MAX + 1),
+        _ if kind == Kind::Binary => "MAIL FROM:<s@a.test> BODY=BINARYMIME SMTPUTF8".to_owned(),
         // The last line of the data may go beyond what was meant to be its end.
         0 => format!("MAIL FROM:<S@a.test> SIZE={}", bytes + 100),
         1 => "MAIL FROM:<>".to_owned(),
-        _ => "MAIL FROM:<s@a.test>".to_owned(),
+        _ => "MAIL FROM:<\u{fc}@b\u{fc}cher.test> SMTPUTF8".to_owned(),
     };
-    say(Command::Mail { too_big }, &line);
+    let beyond_ascii = line.ends_with("SMTPUTF8");
+    let is_binary = line.contains("BINARYMIME");
+    say(Command::Mail { too_big, is_binary }, &line);
     let mut named = Vec::new();
     for _ in 0..=random.below(4) {
         let number = random.below(addresses.into()) as u32;
@@ -360,7 +504,13 @@ fn transaction(random: &mut Random, addresses: u32, steps: &mut VecDeque<Step>) 
             say(Command::Rcpt(Target::Elsewhere), line);
         } else if !named.contains(&number) {
             named.push(number);
-            let line = format!("RCPT TO:<U{number}@Mayfly.test>");
+            // One mailbox, however it is spelled.
+            let spelled = match random.below(3) {
+                0 if beyond_ascii => format!("\u{ff35}{number}@\u{ff2d}ayfly.test"),
+                1 => format!("u{number}+tag@mayfly.test."),
+                _ => format!("U{number}@Mayfly.test"),
+            };
+            let line = format!("RCPT TO:<{spelled}>");
             say(Command::Rcpt(Target::Ours(number)), &line);
         }
         match random.below(40) {
@@ -373,11 +523,51 @@ fn transaction(random: &mut Random, addresses: u32, steps: &mut VecDeque<Step>) 
             _ => {}
         }
     }
+    if in_chunks {
+        return chunks(kind, random, steps);
+    }
     say(Command::Data, "DATA");
-    let kind = match random.below(20) {
-        0 => Kind::BareLf,
-        1 => Kind::TooBig,
-        _ => Kind::Good { bytes },
-    };
     steps.push_back(Step::Content(kind));
+}
+
+/// A message in chunks, not all of them needed, and what may come between them.
+fn chunks(kind: Kind, random: &mut Random, steps: &mut VecDeque<Step>) {
+    let (_, mut left) = data(kind, random);
+    if kind == Kind::Binary {
+        left.extend_from_slice(b"\0\n\r.\r\nBDAT 5\r\n");
+    }
+    let mut is_first = true;
+    loop {
+        let size = match random.below(8) {
+            0 => 0,
+            1 => left.len(),
+            _ => random.below(1 + left.len() as u64 / 2) as usize,
+        };
+        let rest = left.split_off(size);
+        let is_last = rest.is_empty() && random.chance(70);
+        steps.push_back(Step::Chunk(Chunk {
+            bytes: std::mem::replace(&mut left, rest),
+            is_first,
+            is_last,
+            kind,
+        }));
+        if is_last {
+            return;
+        }
+        is_first = false;
+        let mail = Command::Mail {
+            too_big: false,
+            is_binary: false,
+        };
+        let (command, line) = match random.below(60) {
+            0 => (Command::Data, "DATA\r\n"),
+            1 => (Command::Rset, "RSET\r\n"),
+            2 => (Command::Ehlo, "EHLO again.test\r\n"),
+            3 => (mail, "MAIL FROM:<>\r\n"),
+            4 => (Command::Xclient, "XCLIENT ADDR=192.0.2.1\r\n"),
+            5..9 => (Command::Noop, "NOOP\r\n"),
+            _ => continue,
+        };
+        steps.push_back(Step::Command(command, line.to_owned()));
+    }
 }

@@ -34,6 +34,7 @@ pub(crate) fn wrap(name: u128, body: Body, received_at: Instant) -> Arc<Message>
         body,
         received_at,
         tls: false,
+        require_tls: false,
     })
 }
 

@@ -236,6 +236,16 @@ impl Ring {
         }
     }
 
+    /// Wakes the tasks of `count` connections from place `first` on; says where to go on, if there are more.
+    pub fn wake_some(&self, first: usize, count: usize) -> Option<usize> {
+        let slots = &self.inner.borrow().slots;
+        let next = slots.len().min(first.saturating_add(count));
+        for slot in slots.get(first..next).into_iter().flatten() {
+            slot.wake();
+        }
+        (next < slots.len()).then_some(next)
+    }
+
     /// Wakes the task of a connection, if it is still the same connection.
     pub fn wake(&self, index: u32, generation: u32) {
         let inner = self.inner.borrow();

@@ -1,0 +1,226 @@
+//! How the questions of a session are answered that concern mailboxes and memory.
+//!
+//! What this core knows is answered at once. What other cores know is asked here, and awaited by the driver: so a task
+//! has no room set aside for a question while there is none.
+
+use super::core::{Core, HeldLease};
+use super::inbox::{CoreId, Request};
+use super::questions::{Answer, Question};
+use crate::clock::Instant;
+use crate::mail::message::QueueId;
+use crate::mail::trace::{Protection, Trace};
+use crate::mail::{Body, BodyWriter, Message, Recipient};
+use crate::policy::recipients::{self, Decision, MustExist};
+use crate::smtp::{Beginning, Complete, Receipt, Reply};
+use crate::store::{Existence, Lease, Unavailable};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What other cores have been asked.
+pub(super) enum Later {
+    /// This one must keep a place.
+    Placed(CoreId, Question),
+    /// Some must store a message.
+    Stored(Storing),
+}
+
+/// Finds a recipient's mailbox and keeps a place in it.
+///
+/// # Errors
+/// Another core owns the mailbox.
+pub(super) fn place(
+    core: &Rc<Core>,
+    recipient: &Recipient,
+    declared_bytes: u64,
+) -> Result<Result<HeldLease, Reply>, Later> {
+    let (mailbox, existence) = match recipients::decide(recipient, &core.live().recipients) {
+        Decision::RelayDenied => return Ok(Err(Reply::RelayDenied)),
+        Decision::Mailbox {
+            address,
+            must_exist: MustExist::Yes,
+        } => (address, Existence::Required),
+        Decision::Mailbox {
+            address,
+            must_exist: MustExist::No,
+        } => (address, Existence::Implied),
+    };
+    let owner = core.cores().owner_of_address(&mailbox);
+    if owner == core.id() {
+        let mut shard = core.shard().borrow_mut();
+        let answer = shard.lease(&mailbox, existence, declared_bytes, core.now());
+        return Ok(held(core, owner, answer));
+    }
+    let question = core.questions().open();
+    let request = Request::Lease {
+        from: core.id(),
+        ticket: question.ticket(),
+        mailbox,
+        existence,
+        declared_bytes,
+    };
+    if core.cores().inbox(owner).ask(request).is_err() {
+        core.metrics().inbox_full.increment();
+        return Ok(Err(Reply::TryLater));
+    }
+    Err(Later::Placed(owner, question))
+}
+
+/// What the owner of a mailbox has answered.
+pub(super) fn placed(core: &Rc<Core>, owner: CoreId, answer: Answer) -> Result<HeldLease, Reply> {
+    match answer {
+        Answer::Leased(answer) => held(core, owner, answer),
+        Answer::Delivered(_) => Err(Reply::TryLater),
+    }
+}
+
+fn held(
+    core: &Rc<Core>,
+    owner: CoreId,
+    answer: Result<Lease, Unavailable>,
+) -> Result<HeldLease, Reply> {
+    match answer {
+        Ok(lease) => Ok(core.hold(owner, lease)),
+        Err(Unavailable::NoSuchMailbox) => Err(Reply::NoSuchMailbox),
+        Err(Unavailable::MailboxFull) => Err(Reply::MailboxFull),
+        Err(Unavailable::NoMemory) => Err(Reply::NoMemory),
+    }
+}
+
+/// Reserves memory for a message and writes its trace headers.
+pub(super) fn open_body(
+    core: &Core,
+    client: IpAddr,
+    tls: Option<Protection>,
+    queue_id: QueueId,
+    beginning: &Beginning,
+) -> Option<BodyWriter> {
+    let live = core.live();
+    let headers = Trace {
+        reverse_path: &beginning.reverse_path,
+        helo: &beginning.helo,
+        client,
+        hostname: &live.hostname,
+        with: beginning.protocol.into(),
+        tls,
+        queue_id,
+        only_recipient: beginning.only_recipient.as_ref(),
+        date: &core.stamps().rfc5322(core.wall(), core.now()),
+    }
+    .headers();
+    let bytes = beginning.bytes.saturating_add(headers.len() as u64);
+    let reservation = core.cores().ledger().reserve(bytes)?;
+    Some(BodyWriter::beginning_with(headers, reservation))
+}
+
+/// A message on its way into its mailboxes.
+pub(super) struct Storing {
+    message: Arc<Message>,
+    /// The earliest that a copy of it goes, of those stored so far.
+    kept_until: Option<Instant>,
+    /// To the owners that have not answered.
+    open: Vec<Question>,
+    begun_at: Instant,
+    data_begun_at: Instant,
+    ended_at: Instant,
+}
+
+/// Stores a message whose end was seen at `ended_at` for all its recipients, as far as this core owns their mailboxes, and
+/// asks the other owners.
+pub(super) fn store(
+    core: &Rc<Core>,
+    complete: Complete<HeldLease>,
+    queue_id: QueueId,
+    tls: bool,
+    ended_at: Instant,
+) -> Storing {
+    let mut storing = Storing {
+        message: Arc::new(Message {
+            queue_id,
+            reverse_path: complete.reverse_path,
+            body: complete.body,
+            received_at: core.now(),
+            tls,
+            require_tls: complete.require_tls,
+        }),
+        kept_until: None,
+        open: Vec::new(),
+        begun_at: complete.begun_at,
+        data_begun_at: complete.data_begun_at,
+        ended_at,
+    };
+    let mut by_owner: Vec<(CoreId, Vec<Lease>)> = Vec::new();
+    for (owner, lease) in complete.leases.into_iter().map(HeldLease::into_parts) {
+        let Some(lease) = lease else { continue };
+        match by_owner.iter_mut().find(|(other, _)| *other == owner) {
+            Some((_, leases)) => leases.push(lease),
+            None => by_owner.push((owner, vec![lease])),
+        }
+    }
+    for (owner, leases) in by_owner {
+        if owner == core.id() {
+            let until = core.deliver(leases, &storing.message);
+            storing.keep(until);
+            continue;
+        }
+        let question = core.questions().open();
+        let delivery = Request::Deliver {
+            from: core.id(),
+            ticket: question.ticket(),
+            leases,
+            message: Arc::clone(&storing.message),
+        };
+        core.cores().inbox(owner).settle(delivery);
+        storing.open.push(question);
+    }
+    storing
+}
+
+impl Storing {
+    /// Whether every owner has it.
+    pub(super) const fn is_done(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// An owner whose answer is awaited.
+    pub(super) fn next(&mut self) -> Option<Question> {
+        self.open.pop()
+    }
+
+    /// What that owner has answered.
+    pub(super) fn heard(&mut self, answer: Answer) {
+        if let Answer::Delivered(until) = answer {
+            self.keep(until);
+        }
+    }
+
+    fn keep(&mut self, until: Instant) {
+        self.kept_until = Some(self.kept_until.map_or(until, |earlier| earlier.min(until)));
+    }
+
+    /// Counts it; says what the sender is told.
+    pub(super) fn receipt(self, core: &Core) -> Receipt {
+        count(core, &self.message.body);
+        // Another turn has begun only if other cores had to store it too.
+        let stored_at = core.now().max(self.ended_at);
+        let metrics = core.metrics();
+        metrics
+            .data_duration
+            .observe_duration(self.ended_at.since(self.data_begun_at));
+        metrics
+            .transaction_duration
+            .observe_duration(stored_at.since(self.begun_at));
+        let kept_until = self.kept_until.unwrap_or_else(|| core.now());
+        Receipt {
+            kept_until: core.stamps().rfc3339(core.wall(), kept_until),
+            queue_id: self.message.queue_id,
+        }
+    }
+}
+
+fn count(core: &Core, body: &Body) {
+    let metrics = core.metrics();
+    metrics.messages_accepted.increment();
+    metrics.message_bytes.add(body.len() as u64);
+    metrics.message_size.observe(body.len() as u64);
+}
