@@ -20,8 +20,9 @@ pub mod slab;
 pub mod mail;
 pub mod wheel;
 
-// Floor 3: the three deciding rooms, which do not know one another.
+// Floor 3: the four deciding rooms, which do not know one another.
 pub mod policy;
+pub mod reading;
 pub mod smtp;
 pub mod store;
 

@@ -241,7 +241,7 @@ fn store(config: &Config, found: &mut Vec<Violation>) {
 }
 
 fn least_numbers(config: &Config, found: &mut Vec<Violation>) {
-    let rules: [(&'static str, u32, u32); 12] = [
+    let rules: [(&'static str, u32, u32); 15] = [
         ("server.inbox_max", config.server.inbox_max, 1),
         ("listen.backlog", config.listen.backlog, 1),
         ("tls.handshakes_max", config.tls.handshakes_max, 1),
@@ -258,6 +258,9 @@ fn least_numbers(config: &Config, found: &mut Vec<Violation>) {
         ("http.connections_max", config.http.connections_max, 1),
         ("http.stream_events_max", config.http.stream_events_max, 1),
         ("http.page_messages_max", config.http.page_messages_max, 1),
+        ("reading.at_once", config.reading.at_once, 1),
+        ("reading.parts_max", config.reading.parts_max, 1),
+        ("reading.depth_max", config.reading.depth_max, 1),
     ];
     for (key, value, least) in rules {
         if value < least {

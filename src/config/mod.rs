@@ -20,7 +20,7 @@ pub use read::{Effective, Source};
 pub use sections::{Certificate, Http, Listen, Server, Tls};
 
 use crate::settings::{Described, Entry};
-use crate::{policy, smtp, store};
+use crate::{policy, reading, smtp, store};
 use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::DeTable;
@@ -123,6 +123,8 @@ sections! {
     store: store::Budget, restart Restart::None;
     /// The HTTP API.
     http: Http, restart Restart::Only(&["rate_clients_max"]);
+    /// How messages are taken apart for people to read.
+    reading: reading::Limits, restart Restart::Only(&["at_once"]);
 }
 
 impl Config {

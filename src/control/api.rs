@@ -2,7 +2,7 @@
 
 use super::app::{App, no_such_method, no_such_route, whole_body};
 use super::problem::Problem;
-use super::{Settings, Token, events, messages, names, views};
+use super::{Settings, Token, events, messages, names, reading, views};
 use crate::edge::Busy;
 use crate::mail::Address;
 use crate::metrics::process::Route;
@@ -41,6 +41,10 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/messages", get(list))
         .route("/api/v1/messages/{id}", get(show).delete(delete))
         .route("/api/v1/messages/{id}/raw", get(raw))
+        .route("/api/v1/messages/{id}/text", get(text))
+        .route("/api/v1/messages/{id}/html", get(html))
+        .route("/api/v1/messages/{id}/headers", get(header_fields))
+        .route("/api/v1/messages/{id}/attachments/{index}", get(attachment))
         .route("/api/v1/events", get(open_events))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
@@ -57,9 +61,22 @@ pub(super) fn route(path: &str) -> Route {
         "/api/v1/events" => Route::Events,
         _ => match path.strip_prefix("/api/v1/messages/") {
             Some(id) if !id.contains('/') => Route::Message,
-            Some(rest) if rest.ends_with("/raw") => Route::Raw,
-            _ => Route::Unknown,
+            Some(rest) => part(rest),
+            None => Route::Unknown,
         },
+    }
+}
+
+/// The label of a part of a message: `17/raw`, `17/attachments/0`.
+fn part(rest: &str) -> Route {
+    let mut words = rest.split('/').skip(1);
+    match (words.next(), words.next(), words.next()) {
+        (Some("raw"), None, _) => Route::Raw,
+        (Some("text"), None, _) => Route::Text,
+        (Some("html"), None, _) => Route::Html,
+        (Some("headers"), None, _) => Route::Headers,
+        (Some("attachments"), Some(_), None) => Route::Attachment,
+        _ => Route::Unknown,
     }
 }
 
@@ -260,6 +277,38 @@ async fn raw(
     Path(id): Path<String>,
 ) -> Answer {
     messages::raw(&app, &holder, &id).await
+}
+
+async fn text(
+    State(app): State<Arc<App>>,
+    Bearer(holder): Bearer,
+    Path(id): Path<String>,
+) -> Answer {
+    reading::text(&app, &holder, &id).await
+}
+
+async fn html(
+    State(app): State<Arc<App>>,
+    Bearer(holder): Bearer,
+    Path(id): Path<String>,
+) -> Answer {
+    reading::html(&app, &holder, &id).await
+}
+
+async fn header_fields(
+    State(app): State<Arc<App>>,
+    Bearer(holder): Bearer,
+    Path(id): Path<String>,
+) -> Answer {
+    reading::headers(&app, &holder, &id).await
+}
+
+async fn attachment(
+    State(app): State<Arc<App>>,
+    Bearer(holder): Bearer,
+    Path((id, index)): Path<(String, String)>,
+) -> Answer {
+    reading::attachment(&app, &holder, &id, &index).await
 }
 
 async fn delete(

@@ -14,7 +14,7 @@ use axum::http::{Method, Response, StatusCode};
 use axum::response::IntoResponse;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Which listener a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(super) struct App {
     pub(super) phase: watch::Receiver<Phase>,
     /// Of the public side.
     pub(super) clients: Clients,
+    /// Turns to take a message apart.
+    pub(super) readers: Arc<Semaphore>,
     /// Never held across an await, and the control plane has one thread: nobody waits for it.
     rate: Mutex<RateLimiter>,
 }
@@ -42,6 +44,7 @@ pub(super) struct App {
 impl App {
     pub(super) fn new(facts: Facts, phase: watch::Receiver<Phase>) -> Self {
         let clients_max = facts.settings.load().http.rate_clients_max;
+        let at_once = facts.settings.load().reading.at_once.max(1) as usize;
         Self {
             cores: facts.cores,
             settings: facts.settings,
@@ -49,6 +52,7 @@ impl App {
             metrics: facts.metrics,
             phase,
             clients: Clients::default(),
+            readers: Arc::new(Semaphore::new(at_once)),
             rate: Mutex::new(RateLimiter::new(clients_max)),
         }
     }

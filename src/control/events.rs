@@ -5,8 +5,7 @@
 
 use super::app::App;
 use super::problem::Problem;
-use super::views;
-use crate::clock::WallClock;
+use super::{reading, views};
 use crate::store::{Event, Holder, Sequence};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -97,7 +96,7 @@ async fn write_down(
         }
         next = tokio::select! {
             event = events.recv() => match event {
-                Some(event) => Bytes::from(written_event(&event, &app.cores.wall())),
+                Some(event) => Bytes::from(written_event(app, &event).await),
                 None => return,
             },
             _ = heartbeat.tick() => Bytes::from_static(HEARTBEAT),
@@ -111,9 +110,15 @@ async fn write_down(
 const HEARTBEAT_MIN: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// One event. JSON has no line breaks, so one `data` line is enough.
-fn written_event(event: &Event, wall: &WallClock) -> String {
+async fn written_event(app: &App, event: &Event) -> String {
+    let wall = &app.cores.wall();
     let (name, sequence, data) = match event {
-        Event::Arrived(entry) => ("message", entry.sequence, views::summary(entry, wall)),
+        Event::Arrived(entry) => {
+            let findings = reading::scan(app, std::slice::from_ref(entry)).await;
+            let mut view = views::summary(entry, wall);
+            reading::add_best(&mut view, findings.first().and_then(Option::as_ref));
+            ("message", entry.sequence, view)
+        }
         Event::Removed { sequence, message } => {
             ("removed", *sequence, json!({ "id": message.0.to_string() }))
         }

@@ -3,9 +3,10 @@
 
 use super::app::App;
 use super::problem::Problem;
-use super::views;
+use super::{reading, views};
 use crate::config::sections::Http;
 use crate::mail::Message;
+use crate::reading::message;
 use crate::store::{Entry, Event, Holder, Sequence};
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -22,9 +23,6 @@ use tokio::time::Instant;
 
 /// Events that may wait for a call that waits. Only the first counts, so few are enough.
 const WAITING_EVENTS_MAX: usize = 4;
-
-/// How slowly a raw message may be read: its memory is not free before it is.
-const RAW_BYTES_A_SECOND_MIN: u64 = 16 << 10;
 
 /// How many messages are made into JSON before other requests get their turn.
 const VIEWS_AT_A_TIME: usize = 8;
@@ -146,9 +144,15 @@ async fn next_arrival(events: &mut mpsc::Receiver<Event>) -> Result<(), Problem>
 
 async fn page(app: &App, entries: &[Entry], after: Sequence) -> Response {
     let wall = app.cores.wall();
+    let findings = reading::scan(app, entries).await;
     let mut messages = Vec::with_capacity(entries.len());
-    for chunk in entries.chunks(VIEWS_AT_A_TIME) {
-        messages.extend(chunk.iter().map(|entry| views::summary(entry, &wall)));
+    let pairs: Vec<_> = entries.iter().zip(&findings).collect();
+    for chunk in pairs.chunks(VIEWS_AT_A_TIME) {
+        messages.extend(chunk.iter().map(|(entry, findings)| {
+            let mut view = views::summary(entry, &wall);
+            reading::add_best(&mut view, findings.as_ref());
+            view
+        }));
         tokio::task::yield_now().await;
     }
     let cursor = entries.last().map_or(after, |entry| entry.sequence);
@@ -169,7 +173,16 @@ fn sequence(id: &str) -> Sequence {
     Sequence(number(id).unwrap_or(0))
 }
 
-/// One message with its envelope and header.
+/// One message as it is stored.
+pub(super) async fn message_of(app: &App, holder: &Holder, id: &str) -> Result<Entry, Problem> {
+    let sequence = sequence(id);
+    let entry = app.ask(holder, move |shard, holder, now| {
+        shard.message(holder, sequence, now)
+    });
+    entry.await?.ok_or(Problem::NoSuchMessage)
+}
+
+/// One message with its envelope and header, its text, and what else it has.
 pub(super) async fn show(app: &App, holder: &Holder, id: &str) -> Result<Response, Problem> {
     let sequence = sequence(id);
     let (entry, mailbox) = app
@@ -179,23 +192,19 @@ pub(super) async fn show(app: &App, holder: &Holder, id: &str) -> Result<Respons
         })
         .await?;
     let entry = entry.ok_or(Problem::NoSuchMessage)?;
-    Ok(Json(views::detail(&entry, &mailbox, &app.cores.wall())).into_response())
+    let mut view = views::detail(&entry, &mailbox, &app.cores.wall());
+    let read = reading::read(app, &entry.message, message::read).await?;
+    reading::add_reading(&mut view, &read);
+    Ok(reading::json_answer(app, &view))
 }
 
 /// One message, byte for byte.
 pub(super) async fn raw(app: &App, holder: &Holder, id: &str) -> Result<Response, Problem> {
-    let sequence = sequence(id);
-    let entry = app
-        .ask(holder, move |shard, holder, now| {
-            shard.message(holder, sequence, now)
-        })
-        .await?
-        .ok_or(Problem::NoSuchMessage)?;
-    let message = entry.message;
+    let message = message_of(app, holder, id).await?.message;
     let length = message.body.len();
     let name = format!("attachment; filename=\"{}.eml\"", message.queue_id.as_str());
     let time = app.settings.load().http.request_timeout.0
-        + Duration::from_secs(length as u64 / RAW_BYTES_A_SECOND_MIN);
+        + Duration::from_secs(length as u64 / reading::BYTES_A_SECOND_MIN);
     let body = Body::from_stream(RawBody {
         message,
         next: 0,

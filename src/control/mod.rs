@@ -22,6 +22,7 @@ mod names;
 mod operator;
 mod problem;
 pub mod rate;
+mod reading;
 mod token;
 mod views;
 mod wire;
@@ -32,6 +33,7 @@ use crate::config::sections::Http;
 use crate::edge::Cores;
 use crate::metrics::process::ProcessMetrics;
 use crate::policy::recipients::Rules;
+use crate::reading::Limits;
 use crate::store::Budget;
 use app::{App, Side};
 use arc_swap::ArcSwap;
@@ -50,6 +52,8 @@ pub struct Settings {
     pub recipients: Rules,
     /// How long mailboxes live.
     pub budget: Budget,
+    /// How messages are taken apart.
+    pub reading: Limits,
 }
 
 /// What the control plane needs from the rest of the process.

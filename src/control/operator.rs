@@ -2,7 +2,7 @@
 
 use super::app::{App, no_such_method, no_such_route};
 use super::problem::Problem;
-use super::{Phase, messages, metrics_page};
+use super::{Phase, messages, metrics_page, reading};
 use crate::edge::{Busy, CoreId};
 use crate::metrics::process::Route;
 use axum::Router;
@@ -29,6 +29,13 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/postmaster/messages", get(list))
         .route("/postmaster/messages/{id}", get(show).delete(delete))
         .route("/postmaster/messages/{id}/raw", get(raw))
+        .route("/postmaster/messages/{id}/text", get(text))
+        .route("/postmaster/messages/{id}/html", get(html))
+        .route("/postmaster/messages/{id}/headers", get(header_fields))
+        .route(
+            "/postmaster/messages/{id}/attachments/{index}",
+            get(attachment),
+        )
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .with_state(app)
@@ -112,6 +119,28 @@ async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Res
 
 async fn raw(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
     messages::raw(&app, &app.postmaster()?, &id).await
+}
+
+async fn text(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
+    reading::text(&app, &app.postmaster()?, &id).await
+}
+
+async fn html(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
+    reading::html(&app, &app.postmaster()?, &id).await
+}
+
+async fn header_fields(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    reading::headers(&app, &app.postmaster()?, &id).await
+}
+
+async fn attachment(
+    State(app): State<Arc<App>>,
+    Path((id, index)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    reading::attachment(&app, &app.postmaster()?, &id, &index).await
 }
 
 async fn delete(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {

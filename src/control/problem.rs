@@ -42,6 +42,8 @@ pub(super) enum Problem {
     NoSuchMailbox,
     /// The mailbox has no such message.
     NoSuchMessage,
+    /// The message has no such part.
+    NoSuchPart,
     /// The address is somebody's.
     Taken,
     /// The request took too long.
@@ -52,11 +54,16 @@ pub(super) enum Problem {
     TooManyWatchers,
     /// No token was presented.
     Unauthorized,
+    /// A message could not be taken apart.
+    Unreadable,
     /// The body has a field that we do not know; its name, if it may be repeated, and which there are.
     UnknownField(Option<String>, &'static str),
 }
 
 const BUSY: &str = "There is too much to do just now. Try again soon.";
+const NO_SUCH_PART: &str = "The message has no such part.";
+const NOT_JSON: &str = "Send the body as application/json.";
+const TIMEOUT: &str = "The request took longer than allowed.";
 
 /// How long a client should wait when nobody knows better.
 const RETRY_SECS: u64 = 1;
@@ -86,11 +93,7 @@ impl Problem {
                 "method-not-allowed",
                 "The method is not known here; the Allow field lists those that are.",
             ),
-            Self::MediaType => (
-                S::UNSUPPORTED_MEDIA_TYPE,
-                "not-json",
-                "Send the body as application/json.",
-            ),
+            Self::MediaType => (S::UNSUPPORTED_MEDIA_TYPE, "not-json", NOT_JSON),
             Self::NoMemory => (
                 S::SERVICE_UNAVAILABLE,
                 "no-memory",
@@ -107,12 +110,9 @@ impl Problem {
                 "no-such-message",
                 "The mailbox has no such message. It may have expired.",
             ),
+            Self::NoSuchPart => (S::NOT_FOUND, "no-such-part", NO_SUCH_PART),
             Self::Taken => (S::CONFLICT, "taken", "Somebody holds this address."),
-            Self::Timeout => (
-                S::REQUEST_TIMEOUT,
-                "timeout",
-                "The request took longer than allowed.",
-            ),
+            Self::Timeout => (S::REQUEST_TIMEOUT, "timeout", TIMEOUT),
             Self::TooManyRequests(_) => (
                 S::TOO_MANY_REQUESTS,
                 "too-many-requests",
@@ -127,6 +127,11 @@ impl Problem {
                 S::UNAUTHORIZED,
                 "no-token",
                 "Send the mailbox's token as 'Authorization: Bearer <token>'.",
+            ),
+            Self::Unreadable => (
+                S::INTERNAL_SERVER_ERROR,
+                "unreadable",
+                "This message could not be taken apart. Its source can be read under /raw.",
             ),
             Self::UnknownField(_, known) => (S::UNPROCESSABLE_ENTITY, "unknown-field", *known),
         }

@@ -12,8 +12,11 @@ use super::{
 labels! {
     /// Which part of the HTTP interface was asked for.
     Route as "route" {
+        Attachment = "attachment",
         Events = "events",
+        Headers = "headers",
         Health = "health",
+        Html = "html",
         Mailbox = "mailbox",
         Mailboxes = "mailboxes",
         Message = "message",
@@ -22,6 +25,7 @@ labels! {
         Postmaster = "postmaster",
         Raw = "raw",
         Root = "root",
+        Text = "text",
         Unknown = "unknown",
     }
 

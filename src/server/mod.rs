@@ -352,5 +352,6 @@ fn settings(config: &Config) -> Settings {
         http: config.http.clone(),
         recipients: config.recipients.clone(),
         budget: config.store.clone(),
+        reading: config.reading.clone(),
     }
 }

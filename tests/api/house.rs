@@ -34,6 +34,7 @@ pub(crate) fn settings() -> Settings {
         http: config.http,
         recipients: config.recipients,
         budget: config.store,
+        reading: config.reading,
     };
     settings.http.requests_per_minute = 0;
     settings

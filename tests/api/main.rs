@@ -6,6 +6,7 @@
 mod attacks;
 mod client;
 mod house;
+mod reading;
 
 use client::{Answer, Events, parse, send};
 use house::{House, bearer, settings};

@@ -1,0 +1,18 @@
+//! Whatever a message is, it can be read, in a time and a space that go with its size.
+
+#![no_main]
+
+use mayfly::reading::{Limits, message};
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let limits = Limits::default();
+    let reading = message::read(data, &limits);
+    assert!(reading.text.len() <= 4 * data.len() + 100);
+    assert!(message::fields(data).len() <= data.len());
+    for attachment in &reading.attachments {
+        assert!(attachment.name.len() <= 255 && attachment.size <= data.len());
+    }
+    if let Some(document) = message::document(data, &limits) {
+        assert!(!document.contains("<script") && !document.contains("javascript:\""));
+    }
+});

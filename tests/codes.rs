@@ -1,0 +1,147 @@
+//! How well codes and links are found: sample mails in many languages, each with the answer that a
+//! person would give. The table that this prints stands in docs/api.md.
+
+#![allow(clippy::print_stdout, reason = "the figures are what it is for")]
+#![cfg(feature = "reading")]
+#![forbid(unsafe_code)]
+
+use mayfly::reading::Limits;
+use mayfly::reading::message::scan;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// What is asked of the whole.
+const PRECISION_MIN: f64 = 0.97;
+const RECALL_MIN: f64 = 0.95;
+
+/// A sample and what a person finds in it.
+struct Sample {
+    code: Option<String>,
+    link: Option<String>,
+    mail: String,
+}
+
+/// The samples of a file. Each begins with `===` and what is to be found.
+fn samples(text: &str) -> Vec<Sample> {
+    let blocks = text.split("=== ").skip(1);
+    let sample = |block: &str| {
+        let (expected, mail) = block.split_once('\n').expect("a mail follows");
+        let expected = |kind: &str| {
+            let found = expected
+                .split('|')
+                .find_map(|it| it.trim().strip_prefix(kind));
+            found.map(|it| it.trim().to_owned())
+        };
+        Sample {
+            code: expected("code ").map(|code| code.replace(' ', "")),
+            link: expected("link "),
+            mail: mail.replace('\n', "\r\n"),
+        }
+    };
+    blocks.map(sample).collect()
+}
+
+/// Answers that were right, wrong, and missing.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    right: u32,
+    wrong: u32,
+    missing: u32,
+}
+
+impl Tally {
+    fn count(&mut self, expected: Option<&str>, found: Option<&str>) -> bool {
+        let is_right = expected == found;
+        match found {
+            Some(_) if is_right => self.right += 1,
+            Some(_) => self.wrong += 1,
+            None => {}
+        }
+        self.missing += u32::from(expected.is_some() && !is_right);
+        is_right
+    }
+
+    fn add(&mut self, other: Self) {
+        self.right += other.right;
+        self.wrong += other.wrong;
+        self.missing += other.missing;
+    }
+
+    fn precision(self) -> f64 {
+        f64::from(self.right) / f64::from((self.right + self.wrong).max(1))
+    }
+
+    fn recall(self) -> f64 {
+        f64::from(self.right) / f64::from((self.right + self.missing).max(1))
+    }
+}
+
+/// Reads the samples of one language.
+fn judge(name: &str, samples: &[Sample], failures: &mut Vec<String>) -> [Tally; 2] {
+    let mut tallies = [Tally::default(); 2];
+    for sample in samples {
+        let findings = scan(sample.mail.as_bytes(), &Limits::default());
+        let code = findings
+            .codes
+            .first()
+            .map(|code| code.code.replace('-', ""));
+        let expected = sample.code.as_ref().map(|code| code.replace('-', ""));
+        let link = findings.links.first().map(|link| link.url.as_str());
+        let right = [
+            tallies[0].count(expected.as_deref(), code.as_deref()),
+            tallies[1].count(sample.link.as_deref(), link),
+        ];
+        if right != [true, true] {
+            let subject = sample.mail.lines().next().unwrap_or_default();
+            failures.push(format!("{name}: {subject}: {findings:?}"));
+        }
+    }
+    tallies
+}
+
+fn line(name: &str, mails: usize, [codes, links]: [Tally; 2]) -> String {
+    format!(
+        "| {name} | {mails} | {:.2} | {:.2} | {:.2} | {:.2} |",
+        codes.precision(),
+        codes.recall(),
+        links.precision(),
+        links.recall()
+    )
+}
+
+#[test]
+fn codes_and_links_are_found_in_many_languages() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/codes");
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("there are samples") {
+        let path = entry.expect("it can be read").path();
+        let name = path
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        files.insert(name, samples(&fs::read_to_string(&path).expect("text")));
+    }
+    let (mut all, mut mails, mut failures) = ([Tally::default(); 2], 0, Vec::new());
+    let mut table = vec!["| language | mails | precision, codes | recall, codes | precision, links | recall, links |".to_owned()];
+    table.push("|---|---|---|---|---|---|".to_owned());
+    for (name, samples) in &files {
+        let tallies = judge(name, samples, &mut failures);
+        table.push(line(name, samples.len(), tallies));
+        mails += samples.len();
+        for (all, tally) in all.iter_mut().zip(tallies) {
+            all.add(tally);
+        }
+    }
+    table.push(line("all", mails, all));
+    println!("{}\n\n{}", table.join("\n"), failures.join("\n"));
+    assert!(
+        mails >= 120 && files.len() >= 19,
+        "{mails} mails in {} languages",
+        files.len()
+    );
+    for tally in all {
+        assert!(tally.precision() >= PRECISION_MIN && tally.recall() >= RECALL_MIN);
+    }
+}
