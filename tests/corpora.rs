@@ -1,7 +1,6 @@
 //! Mails of other people's test suites, which registries ship: taken apart whole, cut off, and damaged.
 //!
-//! mail-parser's samples come with its sources; CPython's with Debian's package of Python's own tests (tests/setup).
-//! What is not there is left out, and said.
+//! mail-parser's samples come with its sources.
 
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 #![cfg(feature = "reading")]
@@ -61,12 +60,6 @@ fn mail_parsers() -> Vec<Vec<u8>> {
     found
         .flat_map(|path| files(path.join("resources"), &[".eml"]))
         .collect()
-}
-
-fn pythons() -> Vec<Vec<u8>> {
-    let versions = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-    let libraries = versions.map(|entry| entry.path().join("test/test_email/data"));
-    libraries.flat_map(|path| files(path, &[".txt"])).collect()
 }
 
 /// Everything that is done with a mail that is read.
@@ -140,13 +133,6 @@ fn j8_mail_parsers_samples_are_survived() {
         mails.len()
     );
     survive("mail-parser", &mails);
-}
-
-#[test]
-fn j8_pythons_samples_are_survived() {
-    let mut mails = pythons();
-    mails.retain(|mail| !mail.is_empty());
-    survive("Python", &mails);
 }
 
 #[test]
