@@ -315,8 +315,12 @@ pub(crate) fn fuzz_command(data: &[u8]) {
 pub(crate) fn fuzz_address(data: &[u8]) {
     let path = [b"<", data, b">"].concat();
     let is_sender = matches!(reverse_path(&path), Ok(([], _)));
-    let recipient = forward_path(&path).map(|(_, recipient)| recipient);
-    if let Ok(Recipient::Address(address)) = &recipient {
+    let recipient = match forward_path(&path) {
+        Ok(([], recipient)) => Some(recipient),
+        // There is more behind a bracket that stands too early.
+        Ok(_) | Err(_) => None,
+    };
+    if let Some(Recipient::Address(address)) = &recipient {
         assert!(is_sender, "who can be written to can write");
         let again = Address::parse(address.as_str());
         assert!(
@@ -327,7 +331,7 @@ pub(crate) fn fuzz_address(data: &[u8]) {
     let Ok(address) = Address::parse(data) else {
         return;
     };
-    assert!(recipient.is_ok_and(|it| it == Recipient::Address(address.clone())));
+    assert!(recipient.is_some_and(|it| it == Recipient::Address(address.clone())));
     let text = std::str::from_utf8(data).expect("an address is text");
     let (local, domain) = (address.local(), address.domain());
     assert!(local.chars().count() <= 2 + 2 * LOCAL_PART_BYTES_MAX && domain.is_ascii());
