@@ -45,16 +45,19 @@ pub(super) fn domain_to_ascii(spelled: &str) -> Result<String, AddressError> {
         .map_err(|_| AddressError::BadDomain)
 }
 
-/// A domain in U-labels, for people; as it is if it cannot be written so.
+/// A domain in U-labels, for people; as it is if what they would read is not a spelling of it. Such a label is one that was
+/// put into Punycode twice: taken apart once, it begins as an A-label and goes on as none.
 pub(super) fn domain_to_unicode(domain: &str) -> Cow<'_, str> {
     let (shown, result) = Uts46::new().to_unicode(
         domain.as_bytes(),
         AsciiDenyList::STD3,
         Hyphens::CheckFirstLast,
     );
-    match result {
-        Ok(()) => shown,
-        Err(_) => Cow::Borrowed(domain),
+    let is_spelling = result.is_ok() && domain_to_ascii(&shown).is_ok_and(|again| again == domain);
+    if is_spelling {
+        shown
+    } else {
+        Cow::Borrowed(domain)
     }
 }
 
@@ -133,6 +136,17 @@ mod tests {
             assert_eq!(common != form, is_form && has_one, "{form:?}");
         }
         assert_eq!(mapped, 226, "the forms of Unicode 17");
+    }
+
+    #[test]
+    fn what_is_shown_of_a_domain_is_a_spelling_of_it() {
+        for (domain, shown) in [
+            ("xn--bcher-kva.example", "bücher.example"),
+            ("example.org", "example.org"),
+            ("xn--xn--bcbc-jvt", "xn--xn--bcbc-jvt"),
+        ] {
+            assert_eq!(domain_to_unicode(domain), shown);
+        }
     }
 
     #[test]
