@@ -13,7 +13,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_ma
 use mayfly::clock::Instant;
 use mayfly::mail::Ledger;
 use mayfly::settings::Bytes;
-use mayfly::store::{Budget, Event, Existence, HashKey, Shard, Watcher, WhenFull};
+use mayfly::store::{Budget, Event, Existence, HashKey, NewMailbox, Shard, Watcher, WhenFull};
 use mayfly::wheel::Wheel;
 use std::hint::black_box;
 use std::time::Duration;
@@ -41,7 +41,11 @@ fn shard(mailboxes: u32) -> Shard<Nobody> {
     let mut shard = Shard::new(budget, HashKey(1, 2), Ledger::new(u64::MAX));
     for number in 0..mailboxes {
         let ttl = Duration::from_millis(3_600_000 + u64::from(number) * 82);
-        let created = shard.create(&address(number), token(number.into()), ttl, Instant::ZERO);
+        let created = shard.create(
+            &address(number),
+            NewMailbox::new(token(number.into()), ttl, ttl),
+            Instant::ZERO,
+        );
         assert!(created.is_ok());
     }
     shard
@@ -78,7 +82,11 @@ fn create_and_expire(criterion: &mut Criterion) {
             bencher.iter(|| {
                 number += 1;
                 let ttl = Duration::from_millis(200);
-                let created = shard.create(&address(number), token(number.into()), ttl, now);
+                let created = shard.create(
+                    &address(number),
+                    NewMailbox::new(token(number.into()), ttl, ttl),
+                    now,
+                );
                 assert!(created.is_ok());
                 now = now.plus(Duration::from_micros(10));
                 black_box(shard.expire(now, 1000));

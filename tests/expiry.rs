@@ -10,7 +10,9 @@ mod world;
 use mayfly::clock::Instant;
 use mayfly::mail::{Ledger, Message};
 use mayfly::settings::Span;
-use mayfly::store::{Budget, Event, Existence, Expiry, HashKey, Holder, Sequence, Shard, Watcher};
+use mayfly::store::{
+    Budget, Event, Existence, Expiry, HashKey, Holder, NewMailbox, Sequence, Shard, Watcher,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use world::{Random, address, message, token};
@@ -69,7 +71,7 @@ fn a_million_mailboxes_go_on_time_and_at_their_own_cost() {
     let mut ends: Vec<Option<Instant>> = Vec::new();
     for number in 0..MAILBOXES {
         let ttl = Duration::from_micros(1 + random.below(TTL_MAX_SECS * 1_000_000));
-        let created = shard.create(&address(number), token(number.into()), ttl, start);
+        let created = shard.create(&address(number), wanted(number, ttl), start);
         assert_eq!(created.map(|it| it.expires_at), Ok(Some(start.plus(ttl))));
         deliver(&mut shard, number, &body, start);
         ends.push(Some(start.plus(ttl)));
@@ -152,7 +154,7 @@ fn what_stays_costs_nothing() {
         for number in 0..kept + 100 {
             let secs = if number < kept { 20 * 3600 } else { 60 };
             let ttl = Duration::from_secs(secs);
-            let created = shard.create(&address(number), token(number.into()), ttl, start);
+            let created = shard.create(&address(number), wanted(number, ttl), start);
             assert!(created.is_ok());
             deliver(&mut shard, number, &body, start);
         }
@@ -175,7 +177,7 @@ fn a_clock_that_looks_ten_times_a_second_lets_nothing_stay_longer_than_three() {
     let start = Instant::from_secs(10);
     for number in 0..100_000 {
         let ttl = Duration::from_micros(random.below(600_000_000));
-        let created = shard.create(&address(number), token(number.into()), ttl, start);
+        let created = shard.create(&address(number), wanted(number, ttl), start);
         assert!(created.is_ok());
     }
     for tenths in 0..6_100 {
@@ -187,4 +189,8 @@ fn a_clock_that_looks_ten_times_a_second_lets_nothing_stay_longer_than_three() {
     assert_eq!(tally.mailboxes_expired, 100_000);
     let lag = tally.expiry_lag_max;
     assert!(lag < Duration::from_millis(250), "{lag:?}");
+}
+
+fn wanted(number: u32, ttl: Duration) -> NewMailbox {
+    NewMailbox::new(token(number.into()), ttl, Duration::from_secs(TTL_MAX_SECS))
 }

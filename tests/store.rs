@@ -8,8 +8,8 @@ use mayfly::clock::Instant;
 use mayfly::mail::{Address, Ledger};
 use mayfly::settings::{Bytes, Span};
 use mayfly::store::{
-    Budget, CreateError, Event, Existence, HashKey, Holder, LATE_MESSAGE_SHOWN, Lease, Sequence,
-    Shard, Unavailable, Watcher, WhenFull,
+    Budget, CreateError, Event, Existence, HashKey, Holder, LATE_MESSAGE_SHOWN, Lease, NewMailbox,
+    Sequence, Shard, Unavailable, Watcher, WhenFull,
 };
 use proptest::prelude::*;
 use std::cell::RefCell;
@@ -80,6 +80,8 @@ fn at(secs: u64) -> Instant {
     Instant::from_secs(secs)
 }
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
@@ -113,7 +115,7 @@ impl Scene {
     fn create(&mut self, now: u64, ttl: u64) -> Result<(), CreateError> {
         let (address, ttl) = (self.address.clone(), secs(ttl));
         self.shard
-            .create(&address, token(1), ttl, at(now))
+            .create(&address, NewMailbox::new(token(1), ttl, DAY), at(now))
             .map(|_| ())
     }
 
@@ -372,7 +374,9 @@ fn without_memory_nothing_is_promised() {
     let other = address(2);
     let implied = scene.shard.lease(&other, Existence::Implied, 1, at(1));
     assert_eq!(implied, Err(Unavailable::NoMemory));
-    let created = scene.shard.create(&other, token(2), secs(1), at(1));
+    let created = scene
+        .shard
+        .create(&other, NewMailbox::new(token(2), secs(1), DAY), at(1));
     assert_eq!(created, Err(CreateError::NoMemory));
     assert_eq!(scene.ledger.used(), used);
     scene.shard.check();

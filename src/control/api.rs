@@ -7,7 +7,7 @@ use crate::edge::Busy;
 use crate::mail::Address;
 use crate::metrics::process::Route;
 use crate::policy::recipients::{self, CreateRefusal};
-use crate::store::{CreateError, Holder, MailboxState};
+use crate::store::{CreateError, Holder, MailboxState, NewMailbox};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::http::request::Parts;
@@ -196,15 +196,13 @@ async fn create_at(
         CreateRefusal::Reserved => Problem::Field("local_part", "This name is reserved.".into()),
         CreateRefusal::Tagged => Problem::Field("local_part", Cow::Borrowed(TAGGED)),
     })?;
-    let ttl = ttl.min(settings.budget.mailbox_ttl_max.0);
     let owner = app.cores.owner_of_address(&address);
     let fits = |hash: &_| app.cores.owner_of_token(hash) == owner;
     let (token, hash) = Token::draw(&app.tokens, fits);
+    let wanted = NewMailbox::new(hash, ttl, settings.budget.mailbox_ttl_max.0);
     let created = app
         .cores
-        .call(owner, move |shard, now| {
-            shard.create(&address, hash, ttl, now)
-        })
+        .call(owner, move |shard, now| shard.create(&address, wanted, now))
         .await
         .map_err(|Busy| Problem::Busy)?;
     match created {

@@ -5,7 +5,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Budget, Entry, Event, MailboxState, Sequence, TokenHash, Watcher, WhenFull};
+use super::{
+    Budget, Entry, Event, MailboxState, NewMailbox, Sequence, TokenHash, Watcher, WhenFull,
+};
 use super::{ENTRY_COST_BYTES, MAILBOX_COST_BYTES, REMOVAL_COST_BYTES};
 use crate::clock::Instant;
 use crate::mail::{Address, Message, Reservation};
@@ -13,6 +15,7 @@ use crate::settings::Span;
 use crate::wheel::TimerKey;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many removals a mailbox remembers for watchers that come back.
 pub(super) const REMOVALS_MAX: usize = 64;
@@ -27,6 +30,8 @@ pub(super) struct Mailbox<W> {
     pub(super) token: Option<TokenHash>,
     created_at: Instant,
     pub(super) expires_at: Option<Instant>,
+    /// The longest that its holder may make it live, counted from the moment they ask.
+    pub(super) ttl_max: Duration,
     /// Its time was up while a message was under way to it, which is shown until `expires_at`. No
     /// other mail comes.
     pub(super) closing: bool,
@@ -80,6 +85,7 @@ impl<W> Mailbox<W> {
             token: None,
             created_at: now,
             expires_at: None,
+            ttl_max: Duration::ZERO,
             closing: false,
             entries: VecDeque::new(),
             bytes: 0,
@@ -314,15 +320,20 @@ impl<W> Mailbox<W> {
     }
 
     /// Gives the mailbox to the holder of a token.
-    pub(super) fn give(&mut self, token: TokenHash, expires_at: Instant, now: Instant) {
-        self.token = Some(token);
+    pub(super) fn give(&mut self, wanted: NewMailbox, now: Instant) {
+        self.token = Some(wanted.token);
+        self.ttl_max = wanted.ttl_max;
         self.created_at = now;
-        self.expires_at = Some(expires_at);
+        self.expires_at = Some(self.end_after(wanted.ttl, now));
+    }
+
+    fn end_after(&self, ttl: Duration, now: Instant) -> Instant {
+        now.plus(ttl.min(self.ttl_max))
     }
 
     /// Moves its end.
-    pub(super) fn extend(&mut self, expires_at: Instant) {
-        self.expires_at = Some(expires_at);
+    pub(super) fn extend(&mut self, ttl: Duration, now: Instant) {
+        self.expires_at = Some(self.end_after(ttl, now));
         self.closing = false;
         if let Some(watched) = &mut self.watched {
             watched.told_soon = None;

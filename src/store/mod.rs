@@ -126,6 +126,30 @@ impl fmt::Debug for TokenHash {
     }
 }
 
+/// What a mailbox is to be when it is created.
+#[derive(Clone, Debug)]
+pub struct NewMailbox {
+    /// The hash of the token that will open it.
+    pub token: TokenHash,
+    /// How long it shall live from now; cut to `ttl_max`.
+    pub ttl: Duration,
+    /// The longest that it may be made to live, extensions included, counted from then on. What the operator grants to
+    /// its creator; `mailbox_ttl_max` for everybody else.
+    pub ttl_max: Duration,
+}
+
+impl NewMailbox {
+    /// A mailbox without anything particular about it.
+    #[must_use]
+    pub const fn new(token: TokenHash, ttl: Duration, ttl_max: Duration) -> Self {
+        Self {
+            token,
+            ttl,
+            ttl_max,
+        }
+    }
+}
+
 /// In whose name a mailbox is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holder {

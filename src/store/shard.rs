@@ -14,8 +14,8 @@ use super::index::Index;
 use super::mailbox::Mailbox;
 use super::{
     Budget, CreateError, ENTRY_COST_BYTES, Entry, Event, Existence, Expiry, HashKey, Holder,
-    LATE_MESSAGE_SHOWN, Lease, MAILBOX_COST_BYTES, MailboxId, MailboxState, Sequence, Tally,
-    TokenHash, Unavailable, Watcher,
+    LATE_MESSAGE_SHOWN, Lease, MAILBOX_COST_BYTES, MailboxId, MailboxState, NewMailbox, Sequence,
+    Tally, TokenHash, Unavailable, Watcher,
 };
 use crate::clock::Instant;
 use crate::mail::{Address, Ledger, Message, Reservation};
@@ -200,7 +200,7 @@ impl<W: Watcher> Shard<W> {
 /// Holders come and look.
 impl<W: Watcher> Shard<W> {
     /// Gives an address to the holder of a token; mail that the address already holds becomes
-    /// theirs. `ttl` is cut to `mailbox_ttl_max`.
+    /// theirs.
     ///
     /// # Errors
     /// [`CreateError::Taken`] when somebody holds the address, or the token is in use;
@@ -208,10 +208,10 @@ impl<W: Watcher> Shard<W> {
     pub fn create(
         &mut self,
         address: &Address,
-        token: TokenHash,
-        ttl: Duration,
+        wanted: NewMailbox,
         now: Instant,
     ) -> Result<MailboxState, CreateError> {
+        let token = wanted.token;
         let found = self.find_fresh(address, now);
         let taken = found.is_some_and(|index| self.mailbox(index).token.is_some());
         if taken || self.find_token(&token).is_some() {
@@ -230,8 +230,7 @@ impl<W: Watcher> Shard<W> {
                 self.add(Mailbox::new(address.clone(), now, paid))
             }
         };
-        let expires_at = self.end_after(ttl, now);
-        self.mailbox_mut(index).give(token, expires_at, now);
+        self.mailbox_mut(index).give(wanted, now);
         self.by_token.insert(self.key.hash(&token.0), index);
         self.tally.mailboxes_created += 1;
         self.arm(index);
@@ -247,16 +246,15 @@ impl<W: Watcher> Shard<W> {
         Some(self.mailbox(index).state(now))
     }
 
-    /// Sets the mailbox to expire `ttl` from now, within `mailbox_ttl_max`; which may be earlier
+    /// Sets the mailbox to expire `ttl` from now, within what its creator was granted; which may be earlier
     /// than before. Does nothing to a mailbox of the operator, which has no end.
     pub fn extend(&mut self, holder: &Holder, ttl: Duration, now: Instant) -> Option<MailboxState> {
         let index = self.held(holder, now)?;
         // What has ended stays so: only the mailbox goes on.
         self.expire_messages(index, now, &mut { usize::MAX });
-        let expires_at = self.end_after(ttl, now);
         let mailbox = self.mailbox_mut(index);
         if mailbox.expires_at.is_some() {
-            mailbox.extend(expires_at);
+            mailbox.extend(ttl, now);
             self.arm(index);
         }
         self.checked();
@@ -348,10 +346,6 @@ impl<W: Watcher> Shard<W> {
                 mailbox.token.is_none() && (mailbox.leased > 0 || mailbox.has_mail(now))
             }),
         }
-    }
-
-    fn end_after(&self, ttl: Duration, now: Instant) -> Instant {
-        now.plus(ttl.min(self.budget.mailbox_ttl_max.0))
     }
 }
 

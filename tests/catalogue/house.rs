@@ -9,7 +9,8 @@ use mayfly::mail::{Address, BodyWriter, Ledger, Message, ReversePath};
 use mayfly::policy::recipients::{self, Accept, Decision, MustExist, Rules};
 use mayfly::smtp::{Beginning, Complete, Question, Receipt, Reply, Verdict};
 use mayfly::store::{
-    Budget, Event, Existence, HashKey, Holder, Lease, Sequence, Shard, Unavailable, Watcher,
+    Budget, Event, Existence, HashKey, Holder, Lease, NewMailbox, Sequence, Shard, Unavailable,
+    Watcher,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use std::time::Duration;
 const SHARDS: usize = 2;
 const OWNER_KEY: HashKey = HashKey(3, 4);
 const DOMAIN: &str = "ours.test";
+const HOUR: Duration = Duration::from_secs(3600);
 /// Enough for the largest message of any row, and for little more.
 const MEMORY: u64 = 64 << 20;
 
@@ -98,7 +100,7 @@ impl House {
             let token = token(nth as u64);
             let owner = OWNER_KEY.owner_of_address(&address, SHARDS);
             house.shards[owner]
-                .create(&address, token, Duration::from_secs(3600), now)
+                .create(&address, NewMailbox::new(token, HOUR, HOUR), now)
                 .expect("nobody has it");
             house.mailboxes.push((address, Holder::Token(token)));
         }

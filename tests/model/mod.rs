@@ -4,7 +4,7 @@
 
 use super::world::{address, token, try_body, wrap};
 use super::*;
-use mayfly::store::{ENTRY_COST_BYTES, MAILBOX_COST_BYTES, MailboxState};
+use mayfly::store::{ENTRY_COST_BYTES, MAILBOX_COST_BYTES, MailboxState, NewMailbox};
 use proptest::sample::Index;
 use proptest::test_runner::TestCaseError;
 
@@ -190,7 +190,7 @@ impl Pair {
         let ttl_kept = ttl.min(MAILBOX_TTL_MAX);
         let created = self
             .shard
-            .create(&address(number), token(name), secs(ttl), self.now);
+            .create(&address(number), new_mailbox(name, ttl), self.now);
         let expires_at = Some(self.now.plus(secs(ttl_kept)));
         let found = self.boxes.values_mut().find(|it| it.address == number);
         if let Some(it) = found {
@@ -439,4 +439,8 @@ impl Pair {
         prop_assert_eq!(self.shard.next_expiry(), None);
         Ok(())
     }
+}
+
+fn new_mailbox(name: u64, ttl: u64) -> NewMailbox {
+    NewMailbox::new(token(name), secs(ttl), secs(MAILBOX_TTL_MAX))
 }

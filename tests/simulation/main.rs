@@ -475,7 +475,8 @@ impl<'a> Simulation<'a> {
         self.number += 1;
         let name = self.number;
         let fresh = self.oracle.is_free(number, self.now);
-        let created = self.shards[shard].create(&address(number), token(name), ttl, self.now);
+        let wanted = NewMailbox::new(token(name), ttl, Duration::from_secs(MAILBOX_TTL_MAX));
+        let created = self.shards[shard].create(&address(number), wanted, self.now);
         let Ok(state) = created else {
             let taken = created == Err(mayfly::store::CreateError::Taken);
             assert_eq!(taken, self.oracle.is_taken(number, self.now));
