@@ -36,8 +36,8 @@ use mayfly::metrics::CoreMetrics;
 use mayfly::settings::{Bytes, Span};
 use mayfly::smtp::Reply;
 use mayfly::store::{
-    Budget, Entry, Existence, HashKey, Holder, Lease, Sequence, Shard, Unavailable, Watcher,
-    WhenFull,
+    Budget, Entry, Existence, HashKey, Holder, Lease, NewMailbox, Sequence, Shard, Unavailable,
+    Watcher, WhenFull,
 };
 use oracle::Oracle;
 use std::cell::RefCell;
