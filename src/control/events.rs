@@ -5,18 +5,20 @@
 
 use super::app::App;
 use super::problem::Problem;
-use super::{reading, views};
+use super::reading;
+use super::views::messages as views;
 use crate::store::{Event, Holder, Sequence};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::ToSchema;
 
 /// What a stream says first: how long a browser should wait before it comes back.
 const HELLO: &[u8] = b"retry: 3000\n\n";
@@ -109,28 +111,53 @@ async fn write_down(
 /// The shortest interval between signs of life.
 const HEARTBEAT_MIN: std::time::Duration = std::time::Duration::from_millis(100);
 
+/// The data of a `removed` event: a message was deleted, it expired, or it made room.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RemovedMessage {
+    /// The id of the message.
+    #[schema(pattern = "^[0-9]{1,20}$", example = "1")]
+    id: String,
+}
+
+/// The data of an `expires-soon` event: extend the mailbox, or lose it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MailboxEnd {
+    /// When the mailbox goes.
+    #[schema(format = DateTime, example = "2026-11-22T10:30:00Z")]
+    expires_at: String,
+}
+
+/// The data of `closed` and `reset` events.
+#[derive(Serialize, ToSchema)]
+pub(super) struct NoData {}
+
 /// One event. JSON has no line breaks, so one `data` line is enough.
 async fn written_event(app: &App, event: &Event) -> String {
     let wall = &app.cores.wall();
-    let (name, sequence, data) = match event {
+    match event {
         Event::Arrived(entry) => {
             let findings = reading::scan(app, std::slice::from_ref(entry)).await;
-            let mut view = views::summary(entry, wall);
-            reading::add_best(&mut view, findings.first().and_then(Option::as_ref));
-            ("message", entry.sequence, view)
+            let findings = findings.first().and_then(Option::as_ref);
+            let data = views::summary(entry, findings, wall);
+            written("message", entry.sequence, &data)
         }
         Event::Removed { sequence, message } => {
-            ("removed", *sequence, json!({ "id": message.0.to_string() }))
+            let id = message.0.to_string();
+            written("removed", *sequence, &RemovedMessage { id })
         }
         Event::ExpiresSoon {
             sequence,
             expires_at,
         } => {
-            let data = json!({ "expires_at": wall.rfc3339(*expires_at) });
-            ("expires-soon", *sequence, data)
+            let expires_at = wall.rfc3339(*expires_at);
+            written("expires-soon", *sequence, &MailboxEnd { expires_at })
         }
-        Event::Closed { sequence } => ("closed", *sequence, Value::Object(Default::default())),
-        Event::Reset { sequence } => ("reset", *sequence, Value::Object(Default::default())),
-    };
+        Event::Closed { sequence } => written("closed", *sequence, &NoData {}),
+        Event::Reset { sequence } => written("reset", *sequence, &NoData {}),
+    }
+}
+
+fn written(name: &str, sequence: Sequence, data: &impl Serialize) -> String {
+    let data = serde_json::to_string(data).expect("a view has text keys only");
     format!("event: {name}\nid: {}\ndata: {data}\n\n", sequence.0)
 }

@@ -3,7 +3,8 @@
 
 use super::app::App;
 use super::problem::Problem;
-use super::{reading, views};
+use super::reading;
+use super::views::messages::{self as views, MessageSummary, Page};
 use crate::config::sections::Http;
 use crate::mail::Message;
 use crate::reading::message;
@@ -12,7 +13,6 @@ use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use utoipa::IntoParams;
 
 /// Events that may wait for a call that waits. Only the first counts, so few are enough.
 const WAITING_EVENTS_MAX: usize = 4;
@@ -28,10 +29,18 @@ const WAITING_EVENTS_MAX: usize = 4;
 const VIEWS_AT_A_TIME: usize = 8;
 
 /// What a list call asks for.
-#[derive(Debug, PartialEq, Eq)]
-struct ListQuery {
+#[derive(Debug, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Only messages that came after it: the `cursor` of an answer, or the id of a message or an event.
+    #[param(rename = "cursor", value_type = Option<String>, pattern = "^[0-9]{1,19}$", example = "0")]
     after: Sequence,
+    /// The most messages on this page. What is more than the server allows is lowered to that.
+    #[param(value_type = Option<u64>, minimum = 1, example = 20)]
     limit: usize,
+    /// When there is nothing, wait so long for a message: seconds, or a duration such as `30s` or `1m`. The answer comes
+    /// with the message, or with an empty page when the time is up. What is more than the server allows is lowered to that.
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,9}(ms|s|m|h)?$", example = "30s")]
     wait: Duration,
 }
 
@@ -53,7 +62,7 @@ impl ListQuery {
                     ))?;
                 }
                 Some(("limit", value)) => {
-                    let limit = number(value)
+                    let limit = count(value)
                         .filter(|limit| *limit > 0)
                         .ok_or(Problem::BadQuery("'limit' must be a number from 1 on."))?;
                     parsed.limit = usize::try_from(limit).unwrap_or(page_max).min(page_max);
@@ -73,6 +82,12 @@ impl ListQuery {
         }
         Ok(parsed)
     }
+}
+
+/// A number of things: too many to be counted are as good as the most that there can be.
+fn count(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 fn number(text: &str) -> Option<u64> {
@@ -148,24 +163,24 @@ async fn page(app: &App, entries: &[Entry], after: Sequence) -> Response {
     let mut messages = Vec::with_capacity(entries.len());
     let pairs: Vec<_> = entries.iter().zip(&findings).collect();
     for chunk in pairs.chunks(VIEWS_AT_A_TIME) {
-        messages.extend(chunk.iter().map(|(entry, findings)| {
-            let mut view = views::summary(entry, &wall);
-            reading::add_best(&mut view, findings.as_ref());
-            view
-        }));
+        messages.extend(
+            chunk
+                .iter()
+                .map(|(entry, findings)| views::summary(entry, findings.as_ref(), &wall)),
+        );
         tokio::task::yield_now().await;
     }
     let cursor = entries.last().map_or(after, |entry| entry.sequence);
-    page_of(&messages, cursor)
+    page_of(messages, cursor)
 }
 
 /// A page without messages.
 pub(super) fn empty_page() -> Response {
-    page_of(&[], Sequence(0))
+    page_of(Vec::new(), Sequence(0))
 }
 
-fn page_of(messages: &[Value], cursor: Sequence) -> Response {
-    Json(json!({ "messages": messages, "cursor": cursor.0.to_string() })).into_response()
+fn page_of(messages: Vec<MessageSummary>, cursor: Sequence) -> Response {
+    Json(Page::new(messages, cursor)).into_response()
 }
 
 /// The number in a path; what is none is 0, which no message has.
@@ -192,9 +207,8 @@ pub(super) async fn show(app: &App, holder: &Holder, id: &str) -> Result<Respons
         })
         .await?;
     let entry = entry.ok_or(Problem::NoSuchMessage)?;
-    let mut view = views::detail(&entry, &mailbox, &app.cores.wall());
     let read = reading::read(app, &entry.message, message::read).await?;
-    reading::add_reading(&mut view, &read);
+    let view = views::detail(&entry, &mailbox, read, &app.cores.wall());
     Ok(reading::json_answer(app, &view))
 }
 
@@ -290,6 +304,7 @@ mod tests {
             ("cursor=17&limit=5&wait=30s", 17, 5, secs(30)),
             ("wait=5", 0, 100, secs(5)),
             ("wait=10h&limit=4000000000000", 0, 100, secs(60)),
+            ("limit=99999999999999999999999", 0, 100, secs(0)),
         ] {
             let after = Sequence(after);
             let expected = ListQuery { after, limit, wait };

@@ -10,8 +10,9 @@ use axum::http::header::{
 };
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
-use serde_json::json;
+use serde::Serialize;
 use std::borrow::Cow;
+use utoipa::ToSchema;
 
 /// An error, as its client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub(super) enum Problem {
     /// A message could not be taken apart.
     Unreadable,
     /// The body has a field that we do not know; its name, if it may be repeated, and which there are.
-    UnknownField(Option<String>, &'static str),
+    UnknownField(Option<String>, String),
 }
 
 const BUSY: &str = "There is too much to do just now. Try again soon.";
@@ -133,8 +134,57 @@ impl Problem {
                 "unreadable",
                 "This message could not be taken apart. Its source can be read under /raw.",
             ),
-            Self::UnknownField(_, known) => (S::UNPROCESSABLE_ENTITY, "unknown-field", *known),
+            Self::UnknownField(..) => (S::UNPROCESSABLE_ENTITY, "unknown-field", ""),
         }
+    }
+
+    /// What is answered.
+    pub(super) fn details(&self) -> ProblemDetails<'_> {
+        let (status, code, detail) = self.table();
+        let detail = match self {
+            Self::Field(_, detail) => &**detail,
+            Self::UnknownField(_, known) => known,
+            _ => detail,
+        };
+        ProblemDetails {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            code,
+            detail,
+            field: self.body_field(),
+        }
+    }
+
+    /// One problem of each code, with fields that the API has: the examples of the API's document.
+    pub(super) fn samples() -> Vec<Self> {
+        let no_local_part = "This cannot be a local part: it is empty.";
+        let known = "The fields here are 'local_part', 'domain' and 'ttl'.";
+        vec![
+            Self::BadBody("The body must be a JSON object."),
+            Self::BadQuery("'limit' must be a number from 1 on."),
+            Self::BodyTooLarge,
+            Self::Busy,
+            Self::CrossOrigin,
+            Self::Field("local_part", Cow::Borrowed(no_local_part)),
+            Self::Head(Offence::Folded),
+            Self::Head(Offence::TooLarge),
+            Self::Head(Offence::Version),
+            Self::Method,
+            Self::MediaType,
+            Self::NoMemory,
+            Self::NoSuchRoute,
+            Self::NoSuchMailbox,
+            Self::NoSuchMessage,
+            Self::NoSuchPart,
+            Self::Taken,
+            Self::Timeout,
+            Self::TooManyRequests(12),
+            Self::TooManyWatchers,
+            Self::Unauthorized,
+            Self::Unreadable,
+            Self::UnknownField(Some("tll".to_owned()), known.to_owned()),
+        ]
     }
 
     /// The name of the field of the body that is meant.
@@ -194,25 +244,34 @@ const fn bad_head(detail: &'static str) -> (StatusCode, &'static str, &'static s
     (StatusCode::BAD_REQUEST, "bad-head", detail)
 }
 
+/// An error (RFC 9457). Programs should look at `code`.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProblemDetails<'a> {
+    /// Always the same: what is to be known stands in `code`.
+    #[schema(example = "about:blank")]
+    r#type: &'static str,
+    /// The status in words.
+    #[schema(example = "Not Found")]
+    title: &'static str,
+    #[schema(minimum = 400, maximum = 599, example = 404)]
+    pub(super) status: u16,
+    /// A word for programs.
+    #[schema(pattern = "^[a-z]+(-[a-z]+)*$", example = "no-such-mailbox")]
+    pub(super) code: &'static str,
+    /// A sentence for people.
+    #[schema(example = "No mailbox has this token. It may have expired.")]
+    pub(super) detail: &'a str,
+    /// The field of the body that is meant, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    field: Option<&'a str>,
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
-        let (status, code, detail) = self.table();
-        let detail = match &self {
-            Self::Field(_, detail) => detail,
-            _ => detail,
-        };
-        let mut text = json!({
-            "type": "about:blank",
-            "title": status.canonical_reason().unwrap_or("Error"),
-            "status": status.as_u16(),
-            "code": code,
-            "detail": detail,
-        });
-        if let Some(field) = self.body_field() {
-            text["field"] = json!(field);
-        }
+        let text = serde_json::to_string(&self.details()).expect("a problem has text keys only");
         let mut response = Response::new(Body::from(format!("{text}\n")));
-        *response.status_mut() = status;
+        *response.status_mut() = self.table().0;
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,

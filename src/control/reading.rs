@@ -6,15 +6,15 @@
 use super::app::App;
 use super::messages::message_of;
 use super::problem::Problem;
+use super::views::messages as views;
 use crate::mail::Message;
-use crate::reading::codes::{Code, Findings, Link, Place};
-use crate::reading::message::{Attachment, Reading};
+use crate::reading::codes::Findings;
 use crate::reading::{Limits, message, names};
 use crate::store::{Entry, Holder};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -91,71 +91,6 @@ pub(super) async fn scan(app: &App, entries: &[Entry]) -> Vec<Option<Findings>> 
         .unwrap_or_else(|_| entries.iter().map(|_| None).collect())
 }
 
-/// The best code and the best link, for lists and events.
-pub(super) fn add_best(view: &mut Value, findings: Option<&Findings>) {
-    view["codes"] =
-        json!(findings.map(|found| found.codes.iter().take(1).map(code).collect::<Vec<_>>()));
-    view["links"] =
-        json!(findings.map(|found| found.links.iter().take(1).map(link).collect::<Vec<_>>()));
-}
-
-/// Everything that people see of a message.
-pub(super) fn add_reading(view: &mut Value, reading: &Reading) {
-    let findings = &reading.findings;
-    view["text"] = json!(reading.text);
-    view["html"] = json!(reading.html.as_ref().map(|html| {
-        json!({ "bytes": html.clean.len(), "images": html.images, "remote": html.remote })
-    }));
-    view["attachments"] = json!(reading.attachments.iter().map(attached).collect::<Vec<_>>());
-    view["codes"] = json!(findings.codes.iter().map(code).collect::<Vec<_>>());
-    view["links"] = json!(findings.links.iter().map(link).collect::<Vec<_>>());
-    view["truncated"] = json!(reading.is_truncated);
-    view["malformed"] = json!(reading.is_malformed);
-}
-
-const fn place(place: Place) -> &'static str {
-    match place {
-        Place::Subject => "subject",
-        Place::Text => "text",
-        Place::Html => "html",
-    }
-}
-
-/// As a number with two digits: what a float of single precision would print is longer than it is true.
-fn confidence(confidence: f32) -> f64 {
-    (f64::from(confidence) * 100.0).round() / 100.0
-}
-
-fn code(code: &Code) -> Value {
-    json!({
-        "code": code.code,
-        "confidence": confidence(code.confidence),
-        "place": place(code.place),
-        "offset": code.offset,
-    })
-}
-
-fn link(link: &Link) -> Value {
-    json!({
-        "url": link.url,
-        "text": link.text,
-        "confidence": confidence(link.confidence),
-        "place": place(link.place),
-        "offset": link.offset,
-    })
-}
-
-fn attached(attachment: &Attachment) -> Value {
-    json!({
-        "index": attachment.index,
-        "name": attachment.name,
-        "type": attachment.kind,
-        "size": attachment.size,
-        "content_id": attachment.content_id,
-        "inline": attachment.is_inline,
-    })
-}
-
 /// The text of a message.
 pub(super) async fn text(app: &App, holder: &Holder, id: &str) -> Result<Response, Problem> {
     let message = message_of(app, holder, id).await?.message;
@@ -177,11 +112,7 @@ pub(super) async fn html(app: &App, holder: &Holder, id: &str) -> Result<Respons
 pub(super) async fn headers(app: &App, holder: &Holder, id: &str) -> Result<Response, Problem> {
     let message = message_of(app, holder, id).await?.message;
     let fields = read(app, &message, |raw, _| message::fields(raw)).await?;
-    let fields: Vec<Value> = fields
-        .iter()
-        .map(|field| json!({ "name": field.name, "value": field.value, "raw": field.raw }))
-        .collect();
-    Ok(json_answer(app, &json!({ "headers": fields })))
+    Ok(json_answer(app, &views::header_fields(fields)))
 }
 
 /// One attachment, to be saved.
@@ -216,8 +147,9 @@ fn set(response: &mut Response, name: HeaderName, value: &str) {
 }
 
 /// A JSON answer that may be long.
-pub(super) fn json_answer(app: &App, value: &Value) -> Response {
-    answer(app, value.to_string().into_bytes(), "application/json")
+pub(super) fn json_answer(app: &App, view: &impl Serialize) -> Response {
+    let text = serde_json::to_vec(view).expect("a view has text keys only");
+    answer(app, text, "application/json")
 }
 
 /// An answer that whoever reads it too slowly does not get whole.

@@ -12,6 +12,7 @@ use super::{
 labels! {
     /// Which part of the HTTP interface was asked for.
     Route as "route" {
+        About = "about",
         Attachment = "attachment",
         Events = "events",
         Headers = "headers",

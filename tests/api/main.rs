@@ -5,6 +5,7 @@
 
 mod attacks;
 mod client;
+mod document;
 mod house;
 mod reading;
 

@@ -1,0 +1,170 @@
+//! The API's document against the API.
+
+use crate::client::send;
+use crate::house::{House, bearer};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+const JSON: &str = "Content-Type: application/json";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn document() -> Value {
+    let text = fs::read_to_string(root().join("docs/openapi.json")).expect("it is there");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// Path, method and description of every operation.
+fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
+    let paths = document["paths"].as_object().expect("paths");
+    let all = paths.iter().flat_map(|(path, item)| {
+        let methods = item.as_object().expect("operations").iter();
+        methods.map(move |(method, it)| (path.as_str(), method.as_str(), it))
+    });
+    all.collect()
+}
+
+#[test]
+fn the_document_is_served() {
+    let house = House::new();
+    let answer = send(house.public, "GET", "/api/v1/openapi.json", &[], "");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.field("content-type"), Some("application/json"));
+    let stored = fs::read(root().join("docs/openapi.json")).expect("it is there");
+    assert!(answer.body == stored);
+}
+
+#[test]
+fn all_that_is_routed_is_described_and_nothing_else() {
+    let folder = root().join("src/control/api");
+    for entry in fs::read_dir(folder).expect("the folder can be read") {
+        let path = entry.expect("it can be read").path();
+        let text = fs::read_to_string(&path).expect("text");
+        for (_, behind) in text
+            .match_indices(".route(\"")
+            .map(|(at, it)| (at, &text[at + it.len()..]))
+        {
+            assert!(
+                !behind.starts_with("/api/v1"),
+                "{path:?}: name it in operations(), or it is not described"
+            );
+        }
+    }
+    let house = House::new();
+    let (_, token) = house.create("{}");
+    let document = document();
+    for (path, method, _) in operations(&document) {
+        let path = path.replace("{id}", "1").replace("{index}", "0");
+        let method = method.to_uppercase();
+        let allowed = send(house.public, "OPTIONS", &path, &[&bearer(&token)], "");
+        let allow = allowed.field("allow").unwrap_or_default();
+        assert!(
+            allow.split(',').any(|it| it == method),
+            "{method} {path}: {allow}"
+        );
+    }
+}
+
+#[test]
+fn every_operation_is_explained() {
+    let document = document();
+    let mut ids = Vec::new();
+    for (path, method, operation) in operations(&document) {
+        for name in ["summary", "operationId"] {
+            assert!(operation[name].is_string(), "{method} {path}: no {name}");
+        }
+        ids.push(operation["operationId"].to_string());
+        assert_eq!(
+            operation["tags"].as_array().map(Vec::len),
+            Some(1),
+            "{method} {path}"
+        );
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(parameter["description"].is_string(), "{path} {parameter}");
+            let example = parameter.get("example").is_some();
+            let schema = &parameter["schema"];
+            let bounded = ["pattern", "minimum", "enum"]
+                .iter()
+                .any(|it| schema.get(*it).is_some());
+            assert!(example && bounded, "{path} {parameter}");
+        }
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(
+        ids.len(),
+        operations(&document).len(),
+        "each has an id of its own"
+    );
+}
+
+#[test]
+fn bodies_have_the_fields_that_are_described_and_no_others() {
+    let house = House::new();
+    let (_, token) = house.create("{}");
+    let document = document();
+    let mut bodies = 0;
+    for (path, method, operation) in operations(&document) {
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let Some(name) = schema["$ref"].as_str().and_then(|it| it.rsplit('/').next()) else {
+            continue;
+        };
+        bodies += 1;
+        let schema = &document["components"]["schemas"][name];
+        assert_eq!(schema["additionalProperties"], false, "{name}");
+        let fields = schema["properties"].as_object().expect("properties");
+        let ask = |body: Value| {
+            let fields = [JSON, &bearer(&token)];
+            let answer = send(
+                house.public,
+                &method.to_uppercase(),
+                path,
+                &fields,
+                &body.to_string(),
+            );
+            let problem = answer.json();
+            (
+                answer.code(),
+                problem["field"].as_str().unwrap_or_default().to_owned(),
+            )
+        };
+        for field in fields.keys() {
+            let (code, named) = ask(json!({ field: [[]] }));
+            assert_eq!((code.as_str(), &named), ("bad-field", field), "{path}");
+        }
+        let mut all = schema["required"].as_array().into_iter().flatten();
+        assert!(all.all(|it| fields.contains_key(it.as_str().expect("a name"))));
+        let mut body = json!({ "nowhere": 1 });
+        for name in schema["required"].as_array().into_iter().flatten() {
+            let name = name.as_str().expect("a name");
+            body[name] = fields[name]["examples"][0].clone();
+        }
+        assert_eq!(
+            ask(body),
+            ("unknown-field".to_owned(), "nowhere".to_owned()),
+            "{path}"
+        );
+    }
+    assert!(bodies >= 2);
+}
+
+#[test]
+fn the_server_says_what_it_offers() {
+    let house = House::new();
+    let answer = send(house.public, "GET", "/api/v1/info", &[], "");
+    assert_eq!(answer.status, 200);
+    let info = answer.json();
+    assert_eq!(
+        info["domains"],
+        json!([{"domain": "mayfly.test", "domain_unicode": "mayfly.test"}])
+    );
+    assert_eq!(info["accept"], "created");
+    assert_eq!(
+        (&info["ttl_default"], &info["ttl_max"]),
+        (&json!(3_600), &json!(86_400))
+    );
+    assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
+}
