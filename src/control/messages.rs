@@ -36,7 +36,7 @@ pub(super) struct ListQuery {
     #[param(rename = "cursor", value_type = Option<String>, pattern = "^[0-9]{1,19}$", example = "0")]
     after: Sequence,
     /// The most messages on this page. What is more than the server allows is lowered to that.
-    #[param(value_type = Option<u64>, minimum = 1, example = 20)]
+    #[param(value_type = Option<usize>, minimum = 1, example = 20)]
     limit: usize,
     /// When there is nothing, wait so long for a message: seconds, or a duration such as `30s` or `1m`. The answer comes
     /// with the message, or with an empty page when the time is up. What is more than the server allows is lowered to that.

@@ -22,7 +22,11 @@ use std::sync::Arc;
     security(("token" = [])),
     params(ListQuery),
     responses(
-        (status = 200, description = "A page of messages; an empty one if there is nothing.", body = Page),
+        (status = 200, description = "A page of messages; an empty one if there is nothing.", body = Page,
+            links(
+                ("first" = (operation_id = "showMessage", parameters(("id" = "$response.body#/messages/0/id")))),
+                ("next" = (operation_id = "listMessages", parameters(("cursor" = "$response.body#/cursor")))),
+            )),
         (status = 400, description = "bad-query"),
         (status = 429, description = "too-many-watchers"),
     )
@@ -46,7 +50,18 @@ pub(super) async fn list(
     security(("token" = [])),
     params(("id" = String, Path, description = "The id of the message.", pattern = "^[0-9]{1,20}$", example = "1")),
     responses(
-        (status = 200, description = "The message.", body = MessageDetail),
+        (status = 200, description = "The message.", body = MessageDetail,
+            links(
+                ("text" = (operation_id = "messageText", parameters(("id" = "$response.body#/id")))),
+                ("html" = (operation_id = "messageHtml", parameters(("id" = "$response.body#/id")))),
+                ("headers" = (operation_id = "messageHeaders", parameters(("id" = "$response.body#/id")))),
+                ("source" = (operation_id = "messageSource", parameters(("id" = "$response.body#/id")))),
+                ("delete" = (operation_id = "deleteMessage", parameters(("id" = "$response.body#/id")))),
+                ("attachment" = (operation_id = "attachment", parameters(
+                    ("id" = "$response.body#/id"),
+                    ("index" = "$response.body#/attachments/0/index")
+                ))),
+            )),
         (status = 404, description = "no-such-message"),
         (status = 500, description = "unreadable"),
     )
@@ -91,7 +106,7 @@ pub(super) async fn delete(
     security(("token" = [])),
     params(("id" = String, Path, description = "The id of the message.", pattern = "^[0-9]{1,20}$", example = "1")),
     responses(
-        (status = 200, description = "The message (RFC 5322).", content_type = "message/rfc822", body = Vec<u8>,
+        (status = 200, description = "The message (RFC 5322).", content(("message/rfc822")),
             headers(("Content-Disposition" = String, description = "A name to save it under."))),
         (status = 404, description = "no-such-message"),
     )
@@ -188,7 +203,7 @@ pub(super) async fn header_fields(
         ("index" = String, Path, description = "The `index` of the attachment.", pattern = "^[0-9]{1,9}$", example = "0"),
     ),
     responses(
-        (status = 200, description = "Its bytes, to be saved and not shown.", content_type = "application/octet-stream", body = Vec<u8>,
+        (status = 200, description = "Its bytes, to be saved and not shown.", content(("application/octet-stream")),
             headers(("Content-Disposition" = String, description = "A name to save it under."))),
         (status = 404, description = "no-such-message, no-such-part"),
         (status = 500, description = "unreadable"),
@@ -214,6 +229,14 @@ pub(super) async fn attachment(
 /// | `expires-soon` | `MailboxEnd` | extend the mailbox, or lose it |
 /// | `closed` | `NoData` | the mailbox is gone; the stream ends |
 /// | `reset` | `NoData` | not all that you missed is known any more: list the messages again |
+///
+/// ```text
+/// retry: 3000
+///
+/// event: removed
+/// id: 2
+/// data: {"id":"1"}
+/// ```
 ///
 /// Browsers' `EventSource` cannot send a token: read the stream with `fetch`.
 #[utoipa::path(

@@ -55,6 +55,7 @@ pub(super) fn complete(described: utoipa::openapi::OpenApi) -> Value {
         document["components"]["schemas"][body]["additionalProperties"] = json!(false);
     }
     components.answer(405, &["method-not-allowed"]);
+    document["components"]["schemas"]["MailboxEvent"] = event();
     document["components"]["responses"] = Value::Object(components.responses);
     document["components"]["headers"] = headers();
     document["components"]["securitySchemes"] = json!({
@@ -147,6 +148,37 @@ fn headers() -> Value {
     })
 }
 
+/// An event of a stream. OpenAPI 3.1 has no word for streams; `schema` is taken as that of one event.
+fn event() -> Value {
+    let kind = |name: &str, data: &str| {
+        json!({
+            "title": name,
+            "type": "object",
+            "properties": {
+                "event": { "const": name },
+                "id": { "type": "string", "pattern": "^[0-9]{1,20}$", "example": "1" },
+                "data": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "contentSchema": { "$ref": format!("#/components/schemas/{data}") },
+                },
+                "retry": { "type": "integer", "description": "Milliseconds to wait before coming back.", "example": 3_000 },
+            },
+            "required": ["event", "id", "data"],
+        })
+    };
+    json!({
+        "description": "An event of a stream, with the fields of server-sent events (HTML Living Standard, section 9.2).",
+        "oneOf": [
+            kind("message", "MessageSummary"),
+            kind("removed", "RemovedMessage"),
+            kind("expires-soon", "MailboxEnd"),
+            kind("closed", "NoData"),
+            kind("reset", "NoData"),
+        ],
+    })
+}
+
 /// Codes that the answers to an operation may have beside its own.
 fn shared_codes(method: &str, operation: &Value) -> Vec<(u16, &'static str)> {
     let mut shared = vec![
@@ -207,6 +239,9 @@ fn complete_operation(method: &str, operation: &mut Value, components: &mut Comp
             let known = response["headers"].as_object_mut();
             fields.extend(known.map(std::mem::take).unwrap_or_default());
             response["headers"] = Value::Object(std::mem::take(fields));
+            if let Some(stream) = response.pointer_mut("/content/text~1event-stream") {
+                stream["schema"] = json!({ "$ref": "#/components/schemas/MailboxEvent" });
+            }
         }
     }
     for (status, codes) in &mut codes {
