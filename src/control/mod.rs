@@ -13,6 +13,7 @@ mod api;
 mod app;
 mod clients;
 mod events;
+mod explorer;
 mod forwarded;
 mod framing;
 mod http;

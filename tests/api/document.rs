@@ -168,3 +168,45 @@ fn the_server_says_what_it_offers() {
     );
     assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
 }
+
+#[test]
+fn the_page_of_the_api_runs_nothing_but_its_own_script() {
+    let house = House::new();
+    let page = send(house.public, "GET", "/api", &[], "");
+    assert_eq!(page.field("content-type"), Some("text/html; charset=utf-8"));
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
+        form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+        trusted-types 'none'";
+    assert_eq!(page.field("content-security-policy"), Some(policy));
+    let text = String::from_utf8(page.body).expect("UTF-8");
+    let loaded = ["href=\"/api/explorer.css\"", "src=\"/api/explorer.js\""];
+    assert!(loaded.iter().all(|it| text.contains(it)));
+    assert!(
+        !text.contains("style=")
+            && !text.contains("<style")
+            && text.matches("<script").count() == 1
+    );
+    for (path, kind) in [
+        ("/api/explorer.css", "text/css; charset=utf-8"),
+        ("/api/explorer.js", "text/javascript; charset=utf-8"),
+    ] {
+        let file = send(house.public, "GET", path, &[], "");
+        assert_eq!(
+            (file.status, file.field("content-type")),
+            (200, Some(kind)),
+            "{path}"
+        );
+        assert!(file.body.len() < 16 << 10, "{path} is small");
+        let text = String::from_utf8(file.body).expect("UTF-8");
+        for markup in [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "localStorage",
+            "sessionStorage",
+            "://",
+        ] {
+            assert!(!text.contains(markup), "{path} has {markup}");
+        }
+    }
+}

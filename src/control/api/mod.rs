@@ -21,6 +21,7 @@ mod messages;
 mod openapi;
 
 use super::app::{App, no_such_method, no_such_route};
+use super::explorer;
 use super::problem::Problem;
 use crate::metrics::process::Route;
 use crate::store::Holder;
@@ -61,6 +62,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
     let document = about::Document::new(&openapi::complete(described));
     operations
         .route("/", get(root))
+        .merge(explorer::router())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(Extension(document))
@@ -71,6 +73,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
 pub(super) fn route(path: &str) -> Route {
     match path {
         "/" => Route::Root,
+        "/api" | "/api/explorer.css" | "/api/explorer.js" => Route::About,
         "/api/v1/info" | "/api/v1/openapi.json" => Route::About,
         "/api/v1/mailboxes" => Route::Mailboxes,
         "/api/v1/mailbox" => Route::Mailbox,
