@@ -80,6 +80,12 @@ impl WallClock {
         self.unix_micros_at_zero.saturating_add(offset)
     }
 
+    /// Whole seconds between 1970-01-01T00:00:00Z and `instant`; 0 before that.
+    #[must_use]
+    pub fn unix_secs(&self, instant: Instant) -> u64 {
+        u64::try_from(self.signed_secs(instant)).unwrap_or(0)
+    }
+
     /// `instant` in whole seconds as RFC 3339 writes it: `2026-11-22T10:00:00Z`.
     #[must_use]
     pub fn rfc3339(&self, instant: Instant) -> String {
@@ -100,12 +106,13 @@ impl WallClock {
         jiff::fmt::rfc2822::to_string(&zoned).unwrap_or_else(|_| OUT_OF_RANGE.to_owned())
     }
 
-    fn unix_secs(self, instant: Instant) -> i64 {
+    fn signed_secs(self, instant: Instant) -> i64 {
         self.unix_micros(instant).div_euclid(1_000_000)
     }
 
     fn timestamp(self, instant: Instant) -> jiff::Timestamp {
-        jiff::Timestamp::from_second(self.unix_secs(instant)).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+        jiff::Timestamp::from_second(self.signed_secs(instant))
+            .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 }
 
@@ -160,14 +167,14 @@ impl Stamps {
     #[must_use]
     pub fn rfc3339(&self, wall: WallClock, instant: Instant) -> Stamp {
         self.rfc3339
-            .of(wall.unix_secs(instant), || wall.rfc3339(instant))
+            .of(wall.signed_secs(instant), || wall.rfc3339(instant))
     }
 
     /// What [`WallClock::rfc5322`] writes.
     #[must_use]
     pub fn rfc5322(&self, wall: WallClock, instant: Instant) -> Stamp {
         self.rfc5322
-            .of(wall.unix_secs(instant), || wall.rfc5322(instant))
+            .of(wall.signed_secs(instant), || wall.rfc5322(instant))
     }
 }
 

@@ -201,6 +201,9 @@ fn recipients(config: &Config, found: &mut Vec<Violation>) {
     recipients_but_domains(&config.recipients, found);
 }
 
+/// Each key costs a hash for each guess of a stranger.
+const ADDRESS_KEYS_MAX: usize = 8;
+
 fn recipients_but_domains(given: &Rules, found: &mut Vec<Violation>) {
     for (item, local) in given.reserved_local_parts.iter().enumerate() {
         let alone = Rules {
@@ -222,6 +225,14 @@ fn recipients_but_domains(given: &Rules, found: &mut Vec<Violation>) {
             &["recipients.subaddress_separators"],
             why.to_string(),
             "write \"+\", \"+-\", or \"\" for none",
+        ));
+    }
+    let keys = given.self_authenticating_keys.len();
+    if keys > ADDRESS_KEYS_MAX {
+        found.push(Violation::new(
+            &["recipients.self_authenticating_keys"],
+            format!("{keys} keys, of which each guess would be checked with all"),
+            format!("leave out the oldest: {ADDRESS_KEYS_MAX} at most"),
         ));
     }
 }

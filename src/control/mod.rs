@@ -34,6 +34,7 @@ use crate::config::sections::Http;
 use crate::edge::Cores;
 use crate::metrics::process::ProcessMetrics;
 use crate::policy::recipients::Rules;
+use crate::policy::self_authenticating::Keys;
 use crate::reading::Limits;
 use crate::store::Budget;
 use app::{App, Side};
@@ -51,6 +52,8 @@ pub struct Settings {
     pub http: Http,
     /// Which addresses may be created.
     pub recipients: Rules,
+    /// By which addresses prove themselves.
+    pub address_keys: Keys,
     /// How long mailboxes live.
     pub budget: Budget,
     /// How messages are taken apart.

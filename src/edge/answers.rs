@@ -11,6 +11,7 @@ use crate::mail::message::QueueId;
 use crate::mail::trace::{Protection, Trace};
 use crate::mail::{Body, BodyWriter, Message, Recipient};
 use crate::policy::recipients::{self, Decision, MustExist};
+use crate::policy::self_authenticating::{self, SelfAuthenticating};
 use crate::smtp::{Beginning, Complete, Receipt, Reply};
 use crate::store::{Existence, Lease, Unavailable};
 use std::net::IpAddr;
@@ -34,7 +35,9 @@ pub(super) fn place(
     recipient: &Recipient,
     declared_bytes: u64,
 ) -> Result<Result<HeldLease, Reply>, Later> {
-    let (mailbox, existence) = match recipients::decide(recipient, &core.live().recipients) {
+    let live = core.live();
+    let rules = &live.recipients;
+    let (mailbox, existence) = match recipients::decide(recipient, rules) {
         Decision::RelayDenied => return Ok(Err(Reply::RelayDenied)),
         Decision::Mailbox {
             address,
@@ -45,6 +48,14 @@ pub(super) fn place(
             must_exist: MustExist::No,
         } => (address, Existence::Implied),
     };
+    if rules.self_authenticating != SelfAuthenticating::Off {
+        let keys = &live.address_keys;
+        let unix_secs = core.wall().unix_secs(core.now());
+        if !self_authenticating::may_receive(&mailbox, rules, keys, unix_secs) {
+            // Not even its owner is asked: a guess costs nobody else anything.
+            return Ok(Err(Reply::NoSuchMailbox));
+        }
+    }
     let owner = core.cores().owner_of_address(&mailbox);
     if owner == core.id() {
         let mut shard = core.shard().borrow_mut();

@@ -1,9 +1,11 @@
 //! What may change while mayfly runs: settings and certificates, replaced as one.
 
+use super::address_keys::{self, AddressKeyError};
 use super::certificates::{self, CertificateError, Identity};
 use crate::config::Config;
 use crate::config::sections::Tls;
 use crate::policy::pressure::Pressure;
+use crate::policy::self_authenticating::Keys;
 use crate::smtp::reply::{Reply, Speaker};
 use crate::{policy, smtp, store};
 use rustls::ServerConfig;
@@ -22,6 +24,8 @@ pub struct Live {
     pub pressure: policy::pressure::Rules,
     /// Where mail may go.
     pub recipients: policy::recipients::Rules,
+    /// By which addresses prove themselves.
+    pub address_keys: Keys,
     /// How much is kept and how long.
     pub budget: store::Budget,
     /// TLS rules.
@@ -61,6 +65,8 @@ impl InForce {
 /// Why a state could not be made.
 #[derive(Debug)]
 pub enum LiveError {
+    /// A secret for addresses cannot be used.
+    AddressKey(AddressKeyError),
     /// A certificate cannot be used.
     Certificate(CertificateError),
     /// TLS cannot be set up.
@@ -70,6 +76,7 @@ pub enum LiveError {
 impl fmt::Display for LiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AddressKey(error) => error.fmt(f),
             Self::Certificate(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "TLS cannot be set up: {error}"),
         }
@@ -120,7 +127,7 @@ impl Live {
     /// so that a reload does not change a self-signed certificate.
     ///
     /// # Errors
-    /// When a certificate or key cannot be used.
+    /// When a certificate, a key or a secret cannot be used.
     pub fn new(config: &Config, before: Option<&Self>, year: i32) -> Result<Self, LiveError> {
         let kept = before.filter(|_| config.tls.certificates.is_empty());
         let identities = match kept.map(|live| &live.identities) {
@@ -139,6 +146,11 @@ impl Live {
                     .map_err(LiveError::Certificate)?
             }
         };
+        let address_keys = address_keys::load(
+            &config.recipients.self_authenticating_keys,
+            before.map(|live| &live.address_keys),
+        )
+        .map_err(LiveError::AddressKey)?;
         let configuration =
             || certificates::configuration(&identities, &config.tls).map_err(LiveError::Tls);
         let listeners = config.listen.smtp.len() + config.listen.smtps.len();
@@ -147,6 +159,7 @@ impl Live {
             in_force: Pressure::ALL.map(|level| InForce::new(config, level)),
             pressure: config.pressure.clone(),
             recipients: config.recipients.clone(),
+            address_keys,
             budget: config.store.clone(),
             tls: config.tls.clone(),
             contexts: (0..listeners)

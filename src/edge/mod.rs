@@ -4,6 +4,7 @@
 //! [`ring::Connection`] below, a [`link::Link`] (TLS, deadlines) above it, and a task that drives its session
 //! ([`driver`]). Cores and the control plane meet in the [`inbox`].
 
+pub mod address_keys;
 pub mod alarm;
 mod answers;
 pub mod arrivals;

@@ -7,4 +7,5 @@ pub mod clients;
 pub mod network;
 pub mod pressure;
 pub mod recipients;
+pub mod self_authenticating;
 pub mod window;

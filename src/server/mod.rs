@@ -185,7 +185,7 @@ struct Server {
 impl Server {
     fn new(config: Config, path: Option<PathBuf>, cores: Cores, live: Arc<Live>) -> Self {
         let server = Self {
-            settings: Arc::new(ArcSwap::from_pointee(settings(&config))),
+            settings: Arc::new(ArcSwap::from_pointee(settings(&config, &live))),
             metrics: Arc::new(ProcessMetrics::default()),
             config,
             path,
@@ -199,7 +199,7 @@ impl Server {
     }
 
     fn unix_secs(&self, instant: Instant) -> u64 {
-        u64::try_from(self.cores.wall().unix_micros(instant) / 1_000_000).unwrap_or(0)
+        self.cores.wall().unix_secs(instant)
     }
 
     async fn serve(
@@ -283,7 +283,7 @@ impl Server {
                 self.cores
                     .ledger()
                     .set_limit(machine::memory_budget(&config.store));
-                self.settings.store(Arc::new(settings(&config)));
+                self.settings.store(Arc::new(settings(&config, &live)));
                 self.cores.tell_all(&Notice::Reload(Arc::clone(&live)));
                 self.live = live;
                 self.config = config;
@@ -347,10 +347,11 @@ impl Server {
     }
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, live: &Live) -> Settings {
     Settings {
         http: config.http.clone(),
         recipients: config.recipients.clone(),
+        address_keys: live.address_keys.clone(),
         budget: config.store.clone(),
         reading: config.reading.clone(),
     }

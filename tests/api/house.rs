@@ -33,6 +33,7 @@ pub(crate) fn settings() -> Settings {
     let mut settings = Settings {
         http: config.http,
         recipients: config.recipients,
+        address_keys: mayfly::edge::address_keys::load(&[], None).expect("drawn"),
         budget: config.store,
         reading: config.reading,
     };
