@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod attachments;
 pub mod clients;
 pub mod network;
 pub mod pressure;

@@ -174,6 +174,8 @@ pub(super) struct About {
     pub(super) encoding: Encoding,
     pub(super) disposition: Option<Disposition>,
     pub(super) name: Option<String>,
+    /// Its other name, if it is given two (RFC 2183 `filename`, RFC 2045 `name`) that differ.
+    pub(super) other_name: Option<String>,
     pub(super) content_id: Option<String>,
 }
 
@@ -199,6 +201,13 @@ impl About {
                 .map(str::to_owned)
         };
         let encoding = header.value(raw, "Content-Transfer-Encoding");
+        let (filename, type_name) = (
+            attribute(&disposition, "filename"),
+            attribute(&kind, "name"),
+        );
+        let other_name = type_name
+            .clone()
+            .filter(|_| filename.is_some() && filename != type_name);
         Self {
             kind: kind.as_ref().map_or_else(
                 || default_kind.to_owned(),
@@ -216,7 +225,8 @@ impl About {
                     Disposition::Attachment
                 }
             }),
-            name: attribute(&disposition, "filename").or_else(|| attribute(&kind, "name")),
+            name: filename.or(type_name),
+            other_name,
             content_id: header.value(raw, "Content-ID").map(|id| {
                 let id = String::from_utf8_lossy(id);
                 id.trim()

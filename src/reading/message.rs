@@ -119,7 +119,7 @@ fn described(index: usize, part: &Part, size: usize) -> Attachment {
 }
 
 /// A message whose parts are known.
-struct Taken<'a> {
+pub(super) struct Taken<'a> {
     raw: &'a [u8],
     limits: &'a Limits,
     structure: Structure,
@@ -128,7 +128,7 @@ struct Taken<'a> {
 }
 
 impl<'a> Taken<'a> {
-    fn apart(raw: &'a [u8], limits: &'a Limits) -> Self {
+    pub(super) fn apart(raw: &'a [u8], limits: &'a Limits) -> Self {
         let structure = Structure::of(raw, limits);
         let mut any = false;
         let is_shown = |part: &Part| {
@@ -146,6 +146,16 @@ impl<'a> Taken<'a> {
             structure,
             shown,
         }
+    }
+
+    /// Whether a limit left something out.
+    pub(super) const fn is_truncated(&self) -> bool {
+        self.structure.is_truncated
+    }
+
+    /// All parts, and whether each is shown.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&Part, bool)> {
+        self.structure.parts.iter().zip(self.shown.iter().copied())
     }
 
     fn shown(&self) -> impl Iterator<Item = &Part> {

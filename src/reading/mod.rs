@@ -24,6 +24,8 @@ pub mod html;
 #[cfg(feature = "reading")]
 pub mod message;
 #[cfg(feature = "reading")]
+pub mod removal;
+#[cfg(feature = "reading")]
 mod structure;
 #[cfg(feature = "reading")]
 mod tokens;

@@ -12,6 +12,10 @@ use std::ops::Range;
 /// A part that has no parts.
 #[derive(Debug)]
 pub(super) struct Part {
+    /// Where its header begins.
+    pub(super) start: usize,
+    /// Where its header ends.
+    pub(super) header_end: usize,
     pub(super) about: About,
     pub(super) body: Range<usize>,
     /// Whether another part says the same in another way.
@@ -79,13 +83,17 @@ impl Walk<'_> {
     /// The header here, and the body if it has no parts of its own.
     fn entity(&mut self, limits: &Limits, found: &mut Structure, is_root: bool) {
         let open = &self.open;
-        let header = Header::at(self.raw, self.at, |text| delimiter(open, text).is_some());
+        let entity_start = self.at;
+        let header = Header::at(self.raw, entity_start, |text| {
+            delimiter(open, text).is_some()
+        });
         let default_kind = match self.open.last() {
             Some(parent) if parent.is_digest => "message/rfc822",
             _ => "text/plain",
         };
         let mut about = About::of(self.raw, &header, default_kind);
-        self.at = header.end;
+        let header_end = header.end;
+        self.at = header_end;
         found.is_malformed |= header.is_broken;
         found.is_truncated |= header.is_cut;
         if is_root {
@@ -114,6 +122,8 @@ impl Walk<'_> {
                 self.open.pop();
                 found.is_malformed = true;
                 found.parts.push(Part {
+                    start: entity_start,
+                    header_end,
                     about: About {
                         kind: "text/plain".to_owned(),
                         ..About::default()
@@ -138,6 +148,8 @@ impl Walk<'_> {
         let start = self.at;
         let end = self.until_delimiter();
         found.parts.push(Part {
+            start: entity_start,
+            header_end,
             about,
             body: start..end,
             is_alternative,
