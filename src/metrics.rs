@@ -155,6 +155,7 @@ labels! {
 
     /// Why a message was refused after its recipients had been accepted.
     Rejected as "reason" {
+        Attachment = "attachment",
         BareNewline = "bare_newline",
         EmptyChunk = "empty_chunk",
         Memory = "memory",

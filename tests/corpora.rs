@@ -6,6 +6,8 @@
 #![cfg(feature = "reading")]
 #![forbid(unsafe_code)]
 
+mod stripping;
+
 use mayfly::reading::{Limits, message};
 use std::collections::VecDeque;
 use std::fs;
@@ -69,6 +71,9 @@ fn take_apart(raw: &[u8]) -> usize {
     assert!(reading.text.len() <= 4 * raw.len() + 100);
     for attachment in &reading.attachments {
         assert!(attachment.name.len() <= 255 && attachment.size <= raw.len());
+    }
+    if raw.len() % 5 == 0 {
+        stripping::fuzz_attachments((raw.len() / 5) as u8, raw);
     }
     let fields = message::fields(raw);
     fields.len()
@@ -141,4 +146,16 @@ fn j8_the_fuzz_corpus_is_survived() {
     let mails = files(corpus, &[".eml"]);
     assert!(mails.len() >= 5);
     survive("fuzz corpus", &mails);
+}
+
+#[test]
+fn the_fuzz_corpus_of_policies_is_survived() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/attachments");
+    let inputs = files(corpus, &[""]);
+    assert!(inputs.len() >= 10);
+    for input in &inputs {
+        for cut in 1..=input.len() {
+            stripping::fuzz_attachments(input[0], &input[1..cut]);
+        }
+    }
 }

@@ -4,7 +4,7 @@
 
 mod gateway;
 
-use gateway::{Client, Gateway, Ports};
+use gateway::{Client, Gateway, Ports, request};
 use mayfly::edge::address_keys;
 use mayfly::policy::self_authenticating::{Keys, mint};
 use std::path::PathBuf;
@@ -109,7 +109,7 @@ fn only_what_was_given_away_gets_mail() {
 #[test]
 fn guesses_are_refused_and_counted_before_anybody_is_asked() {
     let secret = Secret::new("offered", &"k".repeat(64));
-    let limits = "[clients]\nfailed_recipients_per_minute_max = 3\n";
+    let limits = "[clients]\nexempt = []\nfailed_recipients_per_minute_max = 3\n";
     let gateway = Gateway::start(&(settings("offered", "created", &secret) + limits));
     let genuine = minted(&secret.keys(), 1, 10);
     let (ordinary, _) = gateway.create_with("{\"local_part\":\"somebody\"}");
@@ -140,4 +140,83 @@ fn a_secret_that_is_none_stops_the_start() {
         .err()
         .expect("no start");
     assert!(said.contains("openssl rand -base64 32"), "{said}");
+}
+
+#[test]
+fn the_api_gives_such_addresses_away_and_holds_to_their_end() {
+    let secret = Secret::new("api", &"k".repeat(40));
+    let more = "[store]\nmailbox_ttl_max = \"1h\"\n";
+    let gateway = Gateway::start(&(settings("offered", "created", &secret) + more));
+    let info = gateway.get("/api/v1/info", "").json();
+    assert_eq!(info["self_authenticating"], true);
+    assert_eq!(info["self_authenticating_only"], false);
+    let create = |gateway: &Gateway, fields: &str| gateway.post("/api/v1/mailboxes", fields);
+    let made = create(&gateway, "{\"self_authenticating\":true,\"ttl\":\"10m\"}");
+    assert_eq!(made.status, 201, "{}", made.text());
+    let (address, token) = (made.field("address"), made.field("token"));
+    assert_eq!(made.json()["expires_in"], 600);
+    gateway.deliver(&address.to_uppercase(), "Subject: s\r\n\r\nbody\r\n");
+    assert_eq!(gateway.list(&token).len(), 1);
+    // One that was made elsewhere with the same secret, and has five minutes left.
+    let local = minted(&secret.keys(), 9, 5);
+    let made = create(
+        &gateway,
+        &format!("{{\"local_part\":\"{local}\",\"ttl\":\"50m\"}}"),
+    );
+    let granted = made.json()["expires_in"].as_u64().expect("seconds");
+    assert!((240..=360).contains(&granted), "{granted}");
+    let token = made.field("token");
+    let longer = request(
+        gateway.http,
+        "PATCH",
+        "/api/v1/mailbox",
+        Some(&token),
+        "{\"ttl\":\"50m\"}",
+    );
+    let granted = longer.json()["expires_in"].as_u64().expect("seconds");
+    assert!((240..=360).contains(&granted), "{granted}");
+    let forged = forged(&local);
+    refused(
+        &gateway,
+        &format!("{{\"local_part\":\"{forged}\"}}"),
+        "local_part",
+    );
+    let both = "{\"local_part\":\"x\",\"self_authenticating\":true}";
+    refused(&gateway, both, "self_authenticating");
+}
+
+/// A creation that is refused for one of its fields.
+fn refused(gateway: &Gateway, fields: &str, field: &str) {
+    let answer = gateway.post("/api/v1/mailboxes", fields);
+    let found = (answer.status, answer.field("field"));
+    assert_eq!(found, (422, field.to_owned()), "{fields}");
+}
+
+#[test]
+fn the_mode_is_changed_without_a_restart() {
+    let secret = Secret::new("mode", &"m".repeat(40));
+    let mut gateway = Gateway::start(&settings("drawn", "created", &secret));
+    let is_proof = |address: &str| address.matches('.').count() == 3;
+    assert!(is_proof(&gateway.create_with("{}").0));
+    assert!(!is_proof(
+        &gateway.create_with("{\"self_authenticating\":false}").0
+    ));
+    assert!(!is_proof(&gateway.create("chosen").0));
+    gateway.reload(&settings("only", "created", &secret));
+    assert!(gateway.read_until(|line| line.contains("reloaded")));
+    refused(
+        &gateway,
+        "{\"self_authenticating\":false}",
+        "self_authenticating",
+    );
+    refused(&gateway, "{\"local_part\":\"x\"}", "local_part");
+    assert!(is_proof(&gateway.create_with("{}").0));
+    gateway.reload("");
+    assert!(gateway.read_until(|line| line.contains("reloaded")));
+    refused(
+        &gateway,
+        "{\"self_authenticating\":true}",
+        "self_authenticating",
+    );
+    assert!(!is_proof(&gateway.create_with("{}").0));
 }

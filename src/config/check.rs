@@ -5,6 +5,7 @@
 mod pressure;
 
 use super::{Config, MailListener};
+use crate::policy::attachments;
 use crate::policy::recipients::{Rules, RulesError, normalize};
 use crate::settings::{Bytes, Span};
 use std::collections::BTreeSet;
@@ -48,6 +49,7 @@ pub(super) fn violations(config: &Config) -> Vec<Violation> {
     smtp(config, &mut found);
     greeting(config, &mut found);
     recipients(config, &mut found);
+    attachments(config, &mut found);
     store(config, &mut found);
     pressure::pressure(config, &mut found);
     pressure::clients(config, &mut found);
@@ -201,6 +203,17 @@ fn recipients(config: &Config, found: &mut Vec<Violation>) {
     recipients_but_domains(&config.recipients, found);
 }
 
+fn attachments(config: &Config, found: &mut Vec<Violation>) {
+    let Err((why, table)) = attachments::normalize(&mut config.attachments.clone()) else {
+        return;
+    };
+    let violation = |key| Violation::new(&[key], why.to_string(), "mend or remove it");
+    found.push(match table {
+        Some(table) => violation("attachments.domains").at_item(table),
+        None => violation("attachments.blocked_names"),
+    });
+}
+
 /// Each key costs a hash for each guess of a stranger.
 const ADDRESS_KEYS_MAX: usize = 8;
 
@@ -252,7 +265,8 @@ fn store(config: &Config, found: &mut Vec<Violation>) {
 }
 
 fn least_numbers(config: &Config, found: &mut Vec<Violation>) {
-    let rules: [(&'static str, u32, u32); 15] = [
+    let rules: [(&'static str, u32, u32); 16] = [
+        ("server.helpers", config.server.helpers, 1),
         ("server.inbox_max", config.server.inbox_max, 1),
         ("listen.backlog", config.listen.backlog, 1),
         ("tls.handshakes_max", config.tls.handshakes_max, 1),
@@ -374,6 +388,8 @@ fn normalized(mut rules: Rules) -> Result<Rules, RulesError> {
 /// Brings names into the form in which they are compared. Only for settings that break no rule.
 pub(super) fn bring_into_canonical_form(config: &mut Config) {
     let normalized = normalize(&mut config.recipients);
+    debug_assert!(normalized.is_ok(), "was checked: {normalized:?}");
+    let normalized = attachments::normalize(&mut config.attachments);
     debug_assert!(normalized.is_ok(), "was checked: {normalized:?}");
     if let Ok(hostname) = domain(&config.server.hostname) {
         config.server.hostname = hostname;

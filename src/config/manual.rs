@@ -37,11 +37,18 @@ mayfly runs without a configuration file. `mayfly serve --config FILE` reads one
 ";
 
 /// Lists of tables stand in the file as blocks of their own; an empty one is shown by this example.
-const EXAMPLES: &[(&str, &str, &str)] = &[(
-    "tls",
-    "certificates",
-    "# [[tls.certificates]]\n# chain = \"/etc/mayfly/chain.pem\"\n# key = \"/etc/mayfly/key.pem\"\n",
-)];
+const EXAMPLES: &[(&str, &str, &str)] = &[
+    (
+        "attachments",
+        "domains",
+        "# [[attachments.domains]]\n# domains = [\"example.com\"]\n# policy = \"strip\"\n",
+    ),
+    (
+        "tls",
+        "certificates",
+        "# [[tls.certificates]]\n# chain = \"/etc/mayfly/chain.pem\"\n# key = \"/etc/mayfly/key.pem\"\n",
+    ),
+];
 
 /// Every setting as a commented TOML file, with the values of `config`.
 #[must_use]

@@ -119,6 +119,8 @@ sections! {
     pressure: policy::pressure::Rules, restart Restart::None;
     /// Where mail may go.
     recipients: policy::recipients::Rules, restart Restart::None;
+    /// What becomes of attachments when mail arrives.
+    attachments: policy::attachments::Rules, restart Restart::None;
     /// How much mail is kept and for how long.
     store: store::Budget, restart Restart::None;
     /// The HTTP API.

@@ -32,6 +32,10 @@ settings! {
         pub receive_buffers: u32 = 512,
         /// Requests that one core lets wait from the other cores and from the HTTP API. Beyond that they get 451 or 503.
         pub inbox_max: u32 = 16_384,
+        /// Threads that take messages apart before they are accepted, where a domain has a policy for attachments, and that encrypt
+        /// them, where a mailbox has a key. Price: one sleeps when there is nothing to do; while it works, up to three times the size of a message.
+        /// 64 messages may wait for each; senders beyond that get 451.
+        pub helpers: u32 = 1,
         /// How logs are written.
         pub log_format: LogFormat = LogFormat::Text,
         /// The least important log line that is written.

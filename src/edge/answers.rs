@@ -3,6 +3,7 @@
 //! What this core knows is answered at once. What other cores know is asked here, and awaited by the driver: so a task
 //! has no room set aside for a question while there is none.
 
+use super::arranging::{Arranging, Envelope, Wants};
 use super::core::{Core, HeldLease};
 use super::inbox::{CoreId, Request};
 use super::questions::{Answer, Question};
@@ -12,7 +13,7 @@ use crate::mail::trace::{Protection, Trace};
 use crate::mail::{Body, BodyWriter, Message, Recipient};
 use crate::policy::recipients::{self, Decision, MustExist};
 use crate::policy::self_authenticating::{self, SelfAuthenticating};
-use crate::smtp::{Beginning, Complete, Receipt, Reply};
+use crate::smtp::{Beginning, Leases, Receipt, Reply};
 use crate::store::{Existence, Lease, Unavailable};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -20,8 +21,10 @@ use std::sync::Arc;
 
 /// What other cores have been asked.
 pub(super) enum Later {
-    /// This one must keep a place.
-    Placed(CoreId, Question),
+    /// This one must keep a place, in a mailbox that wants something to be done to its messages.
+    Placed(CoreId, Question, Option<Wants>),
+    /// A helper must do something to a message first.
+    Arranged(Box<Arranging>),
     /// Some must store a message.
     Stored(Storing),
 }
@@ -56,11 +59,15 @@ pub(super) fn place(
             return Ok(Err(Reply::NoSuchMailbox));
         }
     }
+    let attachments = live.attachments.of(mailbox.domain()).cloned();
+    let wants = attachments.map(|policy| Wants {
+        attachments: Some(policy),
+    });
     let owner = core.cores().owner_of_address(&mailbox);
     if owner == core.id() {
         let mut shard = core.shard().borrow_mut();
         let answer = shard.lease(&mailbox, existence, declared_bytes, core.now());
-        return Ok(held(core, owner, answer));
+        return Ok(held(core, owner, answer, wants));
     }
     let question = core.questions().open();
     let request = Request::Lease {
@@ -74,14 +81,19 @@ pub(super) fn place(
         core.metrics().inbox_full.increment();
         return Ok(Err(Reply::TryLater));
     }
-    Err(Later::Placed(owner, question))
+    Err(Later::Placed(owner, question, wants))
 }
 
 /// What the owner of a mailbox has answered.
-pub(super) fn placed(core: &Rc<Core>, owner: CoreId, answer: Answer) -> Result<HeldLease, Reply> {
+pub(super) fn placed(
+    core: &Rc<Core>,
+    owner: CoreId,
+    answer: Answer,
+    wants: Option<Wants>,
+) -> Result<HeldLease, Reply> {
     match answer {
-        Answer::Leased(answer) => held(core, owner, answer),
-        Answer::Delivered(_) => Err(Reply::TryLater),
+        Answer::Leased(answer) => held(core, owner, answer, wants),
+        Answer::Arranged(_) | Answer::Delivered(_) => Err(Reply::TryLater),
     }
 }
 
@@ -89,9 +101,10 @@ fn held(
     core: &Rc<Core>,
     owner: CoreId,
     answer: Result<Lease, Unavailable>,
+    wants: Option<Wants>,
 ) -> Result<HeldLease, Reply> {
     match answer {
-        Ok(lease) => Ok(core.hold(owner, lease)),
+        Ok(lease) => Ok(core.hold(owner, lease).wanting(wants)),
         Err(Unavailable::NoSuchMailbox) => Err(Reply::NoSuchMailbox),
         Err(Unavailable::MailboxFull) => Err(Reply::MailboxFull),
         Err(Unavailable::NoMemory) => Err(Reply::NoMemory),
@@ -126,7 +139,9 @@ pub(super) fn open_body(
 
 /// A message on its way into its mailboxes.
 pub(super) struct Storing {
-    message: Arc<Message>,
+    queue_id: QueueId,
+    /// Its bytes: of its largest form, if it has several.
+    bytes: u64,
     /// The earliest that a copy of it goes, of those stored so far.
     kept_until: Option<Instant>,
     /// To the owners that have not answered.
@@ -140,54 +155,64 @@ pub(super) struct Storing {
 /// asks the other owners.
 pub(super) fn store(
     core: &Rc<Core>,
-    complete: Complete<HeldLease>,
-    queue_id: QueueId,
-    tls: bool,
-    ended_at: Instant,
+    leases: Leases<HeldLease>,
+    body: Body,
+    envelope: Envelope,
 ) -> Storing {
-    let mut storing = Storing {
-        message: Arc::new(Message {
-            queue_id,
-            reverse_path: complete.reverse_path,
-            body: complete.body,
-            received_at: core.now(),
-            tls,
-            require_tls: complete.require_tls,
-        }),
-        kept_until: None,
-        open: Vec::new(),
-        begun_at: complete.begun_at,
-        data_begun_at: complete.data_begun_at,
-        ended_at,
-    };
-    let mut by_owner: Vec<(CoreId, Vec<Lease>)> = Vec::new();
-    for (owner, lease) in complete.leases.into_iter().map(HeldLease::into_parts) {
-        let Some(lease) = lease else { continue };
-        match by_owner.iter_mut().find(|(other, _)| *other == owner) {
-            Some((_, leases)) => leases.push(lease),
-            None => by_owner.push((owner, vec![lease])),
-        }
-    }
-    for (owner, leases) in by_owner {
-        if owner == core.id() {
-            let until = core.deliver(leases, &storing.message);
-            storing.keep(until);
-            continue;
-        }
-        let question = core.questions().open();
-        let delivery = Request::Deliver {
-            from: core.id(),
-            ticket: question.ticket(),
-            leases,
-            message: Arc::clone(&storing.message),
-        };
-        core.cores().inbox(owner).settle(delivery);
-        storing.open.push(question);
-    }
+    let mut storing = Storing::new(&envelope);
+    let message = envelope.into_message(core, body);
+    storing.deliver(core, &message, leases);
     storing
 }
 
 impl Storing {
+    /// A message of which nobody has anything yet.
+    pub(super) const fn new(envelope: &Envelope) -> Self {
+        Self {
+            queue_id: envelope.queue_id,
+            bytes: 0,
+            kept_until: None,
+            open: Vec::new(),
+            begun_at: envelope.begun_at,
+            data_begun_at: envelope.data_begun_at,
+            ended_at: envelope.ended_at,
+        }
+    }
+
+    /// Stores it in this form in these places, or asks their owners to.
+    pub(super) fn deliver(
+        &mut self,
+        core: &Rc<Core>,
+        message: &Arc<Message>,
+        leases: impl IntoIterator<Item = HeldLease>,
+    ) {
+        self.bytes = self.bytes.max(message.body.len() as u64);
+        let mut by_owner: Vec<(CoreId, Vec<Lease>)> = Vec::new();
+        for (owner, lease) in leases.into_iter().map(HeldLease::into_parts) {
+            let Some(lease) = lease else { continue };
+            match by_owner.iter_mut().find(|(other, _)| *other == owner) {
+                Some((_, leases)) => leases.push(lease),
+                None => by_owner.push((owner, vec![lease])),
+            }
+        }
+        for (owner, leases) in by_owner {
+            if owner == core.id() {
+                let until = core.deliver(leases, message);
+                self.keep(until);
+                continue;
+            }
+            let question = core.questions().open();
+            let delivery = Request::Deliver {
+                from: core.id(),
+                ticket: question.ticket(),
+                leases,
+                message: Arc::clone(message),
+            };
+            core.cores().inbox(owner).settle(delivery);
+            self.open.push(question);
+        }
+    }
+
     /// Whether every owner has it.
     pub(super) const fn is_done(&self) -> bool {
         self.open.is_empty()
@@ -211,7 +236,7 @@ impl Storing {
 
     /// Counts it; says what the sender is told.
     pub(super) fn receipt(self, core: &Core) -> Receipt {
-        count(core, &self.message.body);
+        count(core, self.bytes);
         // Another turn has begun only if other cores had to store it too.
         let stored_at = core.now().max(self.ended_at);
         let metrics = core.metrics();
@@ -224,14 +249,14 @@ impl Storing {
         let kept_until = self.kept_until.unwrap_or_else(|| core.now());
         Receipt {
             kept_until: core.stamps().rfc3339(core.wall(), kept_until),
-            queue_id: self.message.queue_id,
+            queue_id: self.queue_id,
         }
     }
 }
 
-fn count(core: &Core, body: &Body) {
+fn count(core: &Core, bytes: u64) {
     let metrics = core.metrics();
     metrics.messages_accepted.increment();
-    metrics.message_bytes.add(body.len() as u64);
-    metrics.message_size.observe(body.len() as u64);
+    metrics.message_bytes.add(bytes);
+    metrics.message_size.observe(bytes);
 }

@@ -1,8 +1,10 @@
 //! One core, as its tasks share it: its mailboxes, its clock, its way to the other cores.
 
 use super::alarm::{Alarm, Alarms};
+use super::arranging::Wants;
 use super::arrivals::Door;
 use super::clients::Clients;
+use super::helpers::Helpers;
 use super::inbox::{CoreId, CoreShard, Cores, Request};
 use super::live::Live;
 use super::permits::Permits;
@@ -34,6 +36,7 @@ pub struct Core {
     pub(super) ring: Rc<Ring>,
     pub(super) shard: RefCell<CoreShard>,
     pub(super) live: RefCell<Rc<Live>>,
+    helpers: Helpers,
     clients: Arc<Clients>,
     windows: Arc<Windows>,
     /// The level of pressure as this turn found it.
@@ -78,6 +81,8 @@ pub struct Parts {
     pub shard: CoreShard,
     /// Settings and certificates.
     pub live: Arc<Live>,
+    /// Who does what takes too long.
+    pub helpers: Helpers,
     /// Connections of each client, over all cores.
     pub clients: Arc<Clients>,
     /// What each client did in the last minute, over all cores.
@@ -174,9 +179,22 @@ pub struct HeldLease {
     core: Rc<Core>,
     owner: CoreId,
     lease: Option<Lease>,
+    /// What is to be done to a message before it comes here. Boxed, because for most it is nothing.
+    wants: Option<Box<Wants>>,
 }
 
 impl HeldLease {
+    /// The same place in a mailbox that wants something to be done first.
+    pub(super) fn wanting(mut self, wants: Option<Wants>) -> Self {
+        self.wants = wants.map(Box::new);
+        self
+    }
+
+    /// What is to be done first.
+    pub(super) fn wants(&self) -> Option<&Wants> {
+        self.wants.as_deref()
+    }
+
     /// Takes the place, to deliver to it.
     pub fn into_parts(mut self) -> (CoreId, Option<Lease>) {
         (self.owner, self.lease.take())
@@ -202,6 +220,7 @@ impl Core {
             shard: RefCell::new(parts.shard),
             handshakes: Rc::new(Permits::new(parts.live.tls.handshakes_max)),
             live: RefCell::new(Rc::new(parts.live.own())),
+            helpers: parts.helpers,
             clients: parts.clients,
             windows: parts.windows,
             level: Cell::new(Pressure::Normal),
@@ -350,6 +369,7 @@ impl Core {
             core: Rc::clone(self),
             owner,
             lease: Some(lease),
+            wants: None,
         }
     }
 
@@ -416,6 +436,11 @@ impl Core {
     /// Settings and certificates in force.
     pub fn live(&self) -> Rc<Live> {
         Rc::clone(&self.live.borrow())
+    }
+
+    /// Who does what takes too long for a core.
+    pub(super) const fn helpers(&self) -> &Helpers {
+        &self.helpers
     }
 
     /// What this core counts.

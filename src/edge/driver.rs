@@ -3,6 +3,7 @@
 //! The session says what to do next ([`Action`]) and the driver does it. It decides nothing about the protocol.
 
 use super::answers::{Later, Storing, open_body, place, placed, store};
+use super::arranging::{Arranging, Envelope};
 use super::arrivals::{Door, answer};
 use super::core::{Arrival, Core, HeldLease, Stage};
 use super::link::{Filled, Link};
@@ -13,7 +14,8 @@ use crate::metrics::{ClientLimit, Ended, Handshake, Listener, TlsVersion};
 use crate::policy::pressure::Pressure;
 use crate::smtp::session::Profile;
 use crate::smtp::{
-    Action, Beginning, CloseReason, Extension, Impersonation, Question, Reply, Session, Verdict,
+    Action, Beginning, CloseReason, Complete, Extension, Impersonation, Question, Reply, Session,
+    Verdict,
 };
 use std::borrow::Cow;
 use std::future::Future;
@@ -329,12 +331,43 @@ impl Driver<'_> {
                     let counted = &self.arrival.counted;
                     counted.take_back_bytes(self.core, reserved, used);
                 }
-                let tls = self.link.is_tls();
-                match store(self.core, complete, self.queue_id, tls, ended) {
-                    storing if storing.is_done() => Ok(self.stored(storing)),
-                    storing => Err(Later::Stored(storing)),
-                }
+                self.store(complete, ended)
             }
+        }
+    }
+
+    /// Stores a message whose end was seen at `ended_at`, or says who else must do something for that.
+    fn store(
+        &mut self,
+        complete: Complete<HeldLease>,
+        ended_at: Instant,
+    ) -> Result<Verdict<HeldLease>, Later> {
+        let Complete {
+            reverse_path,
+            leases,
+            begun_at,
+            data_begun_at,
+            require_tls,
+            body,
+        } = complete;
+        let envelope = Envelope {
+            queue_id: self.queue_id,
+            reverse_path,
+            tls: self.link.is_tls(),
+            require_tls,
+            begun_at,
+            data_begun_at,
+            ended_at,
+        };
+        if Arranging::is_needed(&leases) {
+            return match Arranging::begin(self.core, leases, body, envelope) {
+                Ok(arranging) => Err(Later::Arranged(Box::new(arranging))),
+                Err(reply) => Ok(Verdict::Message(Err(reply))),
+            };
+        }
+        match store(self.core, leases, body, envelope) {
+            storing if storing.is_done() => Ok(self.stored(storing)),
+            storing => Err(Later::Stored(storing)),
         }
     }
 
@@ -342,17 +375,24 @@ impl Driver<'_> {
     async fn await_others(&mut self, later: Later) -> Verdict<HeldLease> {
         self.link.release_buffer();
         match later {
-            Later::Placed(owner, question) => {
-                let answer = placed(self.core, owner, question.answered().await);
+            Later::Arranged(arranging) => match Box::pin(arranging.stored(self.core)).await {
+                Ok(storing) => self.confirmed(storing).await,
+                Err(reply) => Verdict::Message(Err(reply)),
+            },
+            Later::Placed(owner, question, wants) => {
+                let answer = placed(self.core, owner, question.answered().await, wants);
                 Verdict::Recipient(self.noted(answer))
             }
-            Later::Stored(mut storing) => {
-                while let Some(question) = storing.next() {
-                    storing.heard(question.answered().await);
-                }
-                self.stored(storing)
-            }
+            Later::Stored(storing) => self.confirmed(storing).await,
         }
+    }
+
+    /// Waits until every owner has the message.
+    async fn confirmed(&mut self, mut storing: Storing) -> Verdict<HeldLease> {
+        while let Some(question) = storing.next() {
+            storing.heard(question.answered().await);
+        }
+        self.stored(storing)
     }
 
     /// Why this client's recipient is refused whoever it is, if so.

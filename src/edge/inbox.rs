@@ -6,11 +6,13 @@
 //!
 //! A core that sleeps does so in its own ring, so it is woken by an eventfd that the ring reads.
 
+use super::arranging::Arranged;
 use super::live::Live;
 use super::pressure::Barometer;
 use crate::clock::{Instant, WallClock};
 use crate::mail::{Address, Ledger, Message};
 use crate::metrics::CoreMetrics;
+use crate::smtp::Reply;
 use crate::store::{Event, Existence, HashKey, Lease, Shard, TokenHash, Unavailable, Watcher};
 use crossbeam_queue::SegQueue;
 use rustix::event::{EventfdFlags, eventfd};
@@ -91,6 +93,13 @@ pub enum Request {
         /// The earliest that any of its copies goes.
         kept_until: Instant,
     },
+    /// From a helper: what came of a message. It was bounded by what helpers let wait.
+    Arranged {
+        /// Whose message.
+        ticket: Ticket,
+        /// What came of it, or how it is refused.
+        arranged: Result<Arranged, Reply>,
+    },
     /// Settles a lease: no message will come.
     Release(Lease),
     /// Asked by the control plane: run this on the shard.
@@ -115,6 +124,7 @@ pub enum Notice {
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Arranged { .. } => "Arranged",
             Self::Lease { .. } => "Lease",
             Self::Leased { .. } => "Leased",
             Self::Deliver { .. } => "Deliver",

@@ -447,6 +447,7 @@ pub(super) mod tests {
     use crate::config::Config;
     use crate::edge::clients::Clients;
     use crate::edge::core::Parts;
+    use crate::edge::helpers::Helpers;
     use crate::edge::live::Live;
     use crate::edge::ring::{Ring, Turn};
     use crate::edge::windows::Windows;
@@ -471,6 +472,7 @@ pub(super) mod tests {
             ring: Ring::new(BUFFERS).expect("a ring"),
             shard: CoreShard::new(Budget::default(), HashKey(3, 4), ledger),
             live: Arc::new(live),
+            helpers: Helpers::start(1).expect("a thread"),
             clients: Arc::new(Clients::new(64, HashKey(5, 6))),
             windows: Arc::new(Windows::new(64, HashKey(9, 10))),
             clock,

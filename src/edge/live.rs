@@ -26,6 +26,10 @@ pub struct Live {
     pub recipients: policy::recipients::Rules,
     /// By which addresses prove themselves.
     pub address_keys: Keys,
+    /// What becomes of attachments.
+    pub attachments: policy::attachments::Policies,
+    /// How messages are taken apart.
+    pub reading: crate::reading::Limits,
     /// How much is kept and how long.
     pub budget: store::Budget,
     /// TLS rules.
@@ -160,6 +164,8 @@ impl Live {
             pressure: config.pressure.clone(),
             recipients: config.recipients.clone(),
             address_keys,
+            attachments: policy::attachments::Policies::new(&config.attachments),
+            reading: config.reading.clone(),
             budget: config.store.clone(),
             tls: config.tls.clone(),
             contexts: (0..listeners)

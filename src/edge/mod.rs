@@ -7,12 +7,14 @@
 pub mod address_keys;
 pub mod alarm;
 mod answers;
+pub mod arranging;
 pub mod arrivals;
 pub mod certificates;
 pub mod clients;
 pub mod clock;
 pub mod core;
 pub mod driver;
+pub mod helpers;
 pub mod inbox;
 pub mod link;
 pub mod live;

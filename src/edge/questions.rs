@@ -1,7 +1,9 @@
 //! Questions that tasks of this core have asked other cores, and the answers that came.
 
+use super::arranging::Arranged;
 use super::inbox::Ticket;
 use crate::clock::Instant;
+use crate::smtp::Reply;
 use crate::store::{Lease, Unavailable};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,6 +14,8 @@ use std::task::{Poll, Waker};
 pub enum Answer {
     /// To a request for a place.
     Leased(Result<Lease, Unavailable>),
+    /// To a message that a helper had.
+    Arranged(Result<Arranged, Reply>),
     /// To a delivery: stored, and kept until then.
     Delivered(Instant),
 }

@@ -245,6 +245,14 @@ impl Turns {
                     self.core.metrics().messages_unconfirmed.increment();
                 }
             }
+            Request::Arranged { ticket, arranged } => {
+                // Who asked may be gone, and the message with it: nobody was told that it is stored.
+                drop(
+                    self.core
+                        .questions
+                        .answer(ticket, Answer::Arranged(arranged)),
+                );
+            }
             Request::Release(lease) => self.core.shard.borrow_mut().release(lease, now),
             Request::Call(work) => work(&mut self.core.shard.borrow_mut(), now),
             Request::Notice(notice) => self.obey(notice),

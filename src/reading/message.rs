@@ -118,8 +118,16 @@ fn described(index: usize, part: &Part, size: usize) -> Attachment {
     }
 }
 
+/// Whether a part is shown, and not handed out as a file. Text with a name is a file if there is something to be shown before it.
+pub(super) fn is_shown(part: &Part, any_before: bool) -> bool {
+    let is_text = matches!(&*part.about.kind, "text/plain" | "text/html");
+    let is_file = part.about.disposition == Some(Disposition::Attachment)
+        || part.about.name.is_some() && any_before;
+    is_text && !is_file
+}
+
 /// A message whose parts are known.
-pub(super) struct Taken<'a> {
+struct Taken<'a> {
     raw: &'a [u8],
     limits: &'a Limits,
     structure: Structure,
@@ -128,34 +136,21 @@ pub(super) struct Taken<'a> {
 }
 
 impl<'a> Taken<'a> {
-    pub(super) fn apart(raw: &'a [u8], limits: &'a Limits) -> Self {
+    fn apart(raw: &'a [u8], limits: &'a Limits) -> Self {
         let structure = Structure::of(raw, limits);
         let mut any = false;
-        let is_shown = |part: &Part| {
-            let is_text = matches!(&*part.about.kind, "text/plain" | "text/html");
-            let is_file = part.about.disposition == Some(Disposition::Attachment)
-                || part.about.name.is_some() && any;
-            let shown = is_text && !is_file;
+        let shown = |part: &Part| {
+            let shown = is_shown(part, any);
             any |= shown;
             shown
         };
-        let shown = structure.parts.iter().map(is_shown).collect();
+        let shown = structure.parts.iter().map(shown).collect();
         Self {
             raw,
             limits,
             structure,
             shown,
         }
-    }
-
-    /// Whether a limit left something out.
-    pub(super) const fn is_truncated(&self) -> bool {
-        self.structure.is_truncated
-    }
-
-    /// All parts, and whether each is shown.
-    pub(super) fn parts(&self) -> impl Iterator<Item = (&Part, bool)> {
-        self.structure.parts.iter().zip(self.shown.iter().copied())
     }
 
     fn shown(&self) -> impl Iterator<Item = &Part> {

@@ -7,9 +7,9 @@
 
 use super::Limits;
 use super::fields::line;
-use super::message::Taken;
+use super::message::is_shown;
 use super::names::safe_name;
-use super::structure::Part;
+use super::structure::{Part, Structure};
 use std::fmt::Write as _;
 
 /// A part that may be taken out.
@@ -42,13 +42,15 @@ pub fn remove(
     limits: &Limits,
     mut why: impl FnMut(&Seen<'_>) -> Option<String>,
 ) -> Outcome {
-    let taken = Taken::apart(raw, limits);
-    if taken.is_truncated() {
+    let structure = Structure::of(raw, limits);
+    if structure.is_truncated {
         return Outcome::TooComplex;
     }
     let mut changed = Vec::new();
     let mut copied = 0;
-    for (number, (part, is_shown)) in taken.parts().enumerate() {
+    // A note is shown, so a part behind it may be a file now that was the text of the message before.
+    let mut any_before = false;
+    for (number, part) in structure.parts.iter().enumerate() {
         let about = &part.about;
         let names: Vec<String> = [&about.name, &about.other_name]
             .into_iter()
@@ -56,13 +58,16 @@ pub fn remove(
             .map(|name| safe_name(Some(name), number, &about.kind))
             .collect();
         let bytes = about.encoding.decode(&raw[part.body.clone()]);
+        let is_shown = is_shown(part, any_before);
         let seen = Seen {
             names: &names,
             said: &about.kind,
             bytes: &bytes,
             is_shown,
         };
-        let Some(why) = why(&seen) else { continue };
+        let why = why(&seen);
+        any_before |= is_shown || why.is_some();
+        let Some(why) = why else { continue };
         let note = note(&seen, number, &why);
         changed.extend_from_slice(&raw[copied..part.start]);
         if part.start == 0 {

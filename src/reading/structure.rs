@@ -83,10 +83,8 @@ impl Walk<'_> {
     /// The header here, and the body if it has no parts of its own.
     fn entity(&mut self, limits: &Limits, found: &mut Structure, is_root: bool) {
         let open = &self.open;
-        let entity_start = self.at;
-        let header = Header::at(self.raw, entity_start, |text| {
-            delimiter(open, text).is_some()
-        });
+        let start = self.at;
+        let header = Header::at(self.raw, start, |text| delimiter(open, text).is_some());
         let default_kind = match self.open.last() {
             Some(parent) if parent.is_digest => "message/rfc822",
             _ => "text/plain",
@@ -100,6 +98,13 @@ impl Walk<'_> {
             found.header = header;
         }
         let is_alternative = self.open.iter().any(|open| open.is_alternative);
+        let part = |about, body| Part {
+            start,
+            header_end,
+            about,
+            body,
+            is_alternative,
+        };
         if let Some(subtype) = about.kind.strip_prefix("multipart/") {
             let boundary = about
                 .boundary
@@ -113,7 +118,6 @@ impl Walk<'_> {
                     is_digest: subtype == "digest",
                 });
                 let level = self.open.len() - 1;
-                let start = self.at;
                 let preamble = self.until_delimiter();
                 if self.delimits(level) {
                     return;
@@ -121,16 +125,11 @@ impl Walk<'_> {
                 // Its boundary never comes: what is here is shown as text.
                 self.open.pop();
                 found.is_malformed = true;
-                found.parts.push(Part {
-                    start: entity_start,
-                    header_end,
-                    about: About {
-                        kind: "text/plain".to_owned(),
-                        ..About::default()
-                    },
-                    body: start..preamble,
-                    is_alternative,
-                });
+                let about = About {
+                    kind: "text/plain".to_owned(),
+                    ..About::default()
+                };
+                found.parts.push(part(about, header_end..preamble));
                 return;
             }
             found.is_malformed |= fits;
@@ -145,15 +144,8 @@ impl Walk<'_> {
                 ..About::default()
             };
         }
-        let start = self.at;
         let end = self.until_delimiter();
-        found.parts.push(Part {
-            start: entity_start,
-            header_end,
-            about,
-            body: start..end,
-            is_alternative,
-        });
+        found.parts.push(part(about, header_end..end));
     }
 
     /// Goes to the next line that separates parts, or to the end; says where the body before it ends.

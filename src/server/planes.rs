@@ -6,6 +6,7 @@ use crate::config::{Config, MailListener};
 use crate::edge::arrivals::Door;
 use crate::edge::clients::Clients;
 use crate::edge::core::{Core, Parts};
+use crate::edge::helpers::Helpers;
 use crate::edge::live::Live;
 use crate::edge::ring::{Ring, process};
 use crate::edge::socket::{self, Claim};
@@ -49,6 +50,7 @@ pub(super) struct Edge {
 struct Plan {
     cores: Cores,
     live: Arc<Live>,
+    helpers: Helpers,
     clients: Arc<Clients>,
     windows: Arc<Windows>,
     clock: Clock,
@@ -57,6 +59,37 @@ struct Plan {
     backlog: u32,
     buffers: u16,
     tables: DescriptorTables,
+}
+
+impl Plan {
+    fn new(
+        config: &Config,
+        cores: &Cores,
+        live: &Arc<Live>,
+        clock: Clock,
+    ) -> Result<Self, ServeError> {
+        Ok(Self {
+            cores: cores.clone(),
+            live: Arc::clone(live),
+            // Started while there is one table of descriptors: they ring the cores' bells.
+            helpers: Helpers::start(config.server.helpers as usize)
+                .map_err(|why| ServeError::System("start the helpers", why))?,
+            clients: Arc::new(Clients::new(
+                table_size(config.admission.connections_max),
+                random_key(),
+            )),
+            windows: Arc::new(Windows::new(
+                config.clients.clients_max as usize,
+                random_key(),
+            )),
+            clock,
+            shard_key: random_key(),
+            queue_id_key: random_key(),
+            backlog: config.listen.backlog,
+            buffers: u16::try_from(config.server.receive_buffers).unwrap_or(1 << 15),
+            tables: config.server.descriptor_tables,
+        })
+    }
 }
 
 /// What a core says when it has begun, or could not.
@@ -77,24 +110,7 @@ impl Edge {
         cpus: &[usize],
         clock: Clock,
     ) -> Result<Self, ServeError> {
-        let plan = Plan {
-            cores: cores.clone(),
-            live: Arc::clone(live),
-            clients: Arc::new(Clients::new(
-                table_size(config.admission.connections_max),
-                random_key(),
-            )),
-            windows: Arc::new(Windows::new(
-                config.clients.clients_max as usize,
-                random_key(),
-            )),
-            clock,
-            shard_key: random_key(),
-            queue_id_key: random_key(),
-            backlog: config.listen.backlog,
-            buffers: u16::try_from(config.server.receive_buffers).unwrap_or(1 << 15),
-            tables: config.server.descriptor_tables,
-        };
+        let plan = Plan::new(config, cores, live, clock)?;
         let stages = Arc::new(Stages::new(cores.count()));
         let (begun, reports) = std::sync::mpsc::channel();
         let (failing, failures) = mpsc::channel(cores.count());
@@ -285,6 +301,7 @@ async fn begin(
         cores: plan.cores,
         ring,
         live: plan.live,
+        helpers: plan.helpers,
         clients: plan.clients,
         windows: plan.windows,
         clock: plan.clock,

@@ -248,6 +248,11 @@ impl<L> Leases<L> {
         self.first.is_none()
     }
 
+    /// They, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &L> {
+        self.first.iter().chain(&self.more)
+    }
+
     fn push(&mut self, lease: L) {
         if self.first.is_none() {
             self.first = Some(lease);

@@ -214,6 +214,10 @@ replies! {
     PipelinedBehindStartTls = R554 "5.5.1" "Nothing may follow STARTTLS before the handshake",
     /// Something came behind EHLO, HELO or DATA before their reply (RFC 2920 section 3.1).
     NotSynchronized = R554 "5.5.0" "SMTP protocol synchronization, wait for the reply",
+    /// The policy of a recipient's domain does not let an attachment pass (RFC 3463 section 3.8).
+    AttachmentRefused = R554 "5.7.1" "Message has an attachment that is not accepted here",
+    /// What is in the message cannot be found out within bounds, and must be (RFC 3463 section 3.7).
+    TooComplex = R554 "5.6.0" "Message has too many parts, or too deep ones",
     /// The message is in a loop (RFC 5321 section 6.3).
     TooManyHops = R554 "5.4.6" "Too many hops, mail is looping",
     /// A parameter of an extension that is not offered (RFC 5321 section 4.1.1.11).

@@ -420,6 +420,7 @@ impl Incoming {
 /// How the metrics name a refusal that was decided elsewhere.
 pub(super) const fn rejected_for(reply: &Reply) -> Rejected {
     match reply {
+        Reply::AttachmentRefused | Reply::TooComplex => Rejected::Attachment,
         Reply::NoMemory | Reply::SizeNotNow => Rejected::Memory,
         _ => Rejected::TryLater,
     }

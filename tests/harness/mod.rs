@@ -13,6 +13,7 @@ use mayfly::clock::{Instant, Stamps, WallClock};
 use mayfly::mail::address::{LOCAL_PART_BYTES_MAX, forward_path, reverse_path};
 use mayfly::mail::message::QueueId;
 use mayfly::mail::{Address, BodyWriter, Ledger, Recipient, ReversePath};
+use mayfly::policy::self_authenticating::{self, Key, Keys, Standing};
 use mayfly::settings::Bytes;
 use mayfly::smtp::chunk::{Chunk, ChunkReader};
 use mayfly::smtp::command::{Command, HELLO_BYTES_MAX, parse, parse_offered};
@@ -332,6 +333,10 @@ pub(crate) fn fuzz_address(data: &[u8]) {
         return;
     };
     assert!(recipient.is_some_and(|it| it == Recipient::Address(address.clone())));
+    // Nobody knows this key.
+    let keys = Keys::new(Key([17; 16]), Vec::new());
+    let standing = self_authenticating::standing(&address, &keys);
+    assert!(!matches!(standing, Standing::Genuine { .. }));
     let text = std::str::from_utf8(data).expect("an address is text");
     let (local, domain) = (address.local(), address.domain());
     assert!(local.chars().count() <= 2 + 2 * LOCAL_PART_BYTES_MAX && domain.is_ascii());

@@ -6,6 +6,7 @@ use crate::control::Settings;
 use crate::control::app::App;
 use crate::mail::Address;
 use crate::policy::recipients::Accept;
+use crate::policy::self_authenticating::SelfAuthenticating;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
@@ -25,6 +26,12 @@ pub(super) struct Info {
     #[schema(example = false)]
     subdomains: bool,
     accept: Accepted,
+    /// Whether there are addresses that prove by themselves that they were given away here.
+    #[schema(example = false)]
+    self_authenticating: bool,
+    /// Whether there are no others, so that a name cannot be chosen.
+    #[schema(example = false)]
+    self_authenticating_only: bool,
     /// How many seconds a mailbox lives unless its creator says.
     #[schema(example = 3_600)]
     ttl_default: u64,
@@ -86,6 +93,8 @@ impl Info {
                 Accept::Any => Accepted::Any,
                 Accept::Created => Accepted::Created,
             },
+            self_authenticating: recipients.self_authenticating != SelfAuthenticating::Off,
+            self_authenticating_only: recipients.self_authenticating == SelfAuthenticating::Only,
             ttl_default: budget.mailbox_ttl_default.0.as_secs(),
             ttl_max: budget.mailbox_ttl_max.0.as_secs(),
             wait_max: wait_max.0.as_secs(),

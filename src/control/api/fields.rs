@@ -65,6 +65,18 @@ impl Fields {
         }
     }
 
+    /// Yes or no.
+    pub(super) fn flag(&mut self, name: &'static str) -> Result<Option<bool>, Problem> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(_) => Err(Problem::Field(
+                name,
+                Cow::Borrowed("This must be true or false."),
+            )),
+        }
+    }
+
     /// A time to live: seconds as a number, or a duration as a text.
     pub(super) fn ttl(&mut self) -> Result<Option<Duration>, Problem> {
         let ttl = match self.take("ttl") {

@@ -5,10 +5,11 @@ use super::{Answer, Bearer};
 use crate::control::app::App;
 use crate::control::problem::Problem;
 use crate::control::views::mailboxes::{CreatedMailbox, Mailbox};
-use crate::control::{Settings, Token, names};
+use crate::control::{Settings, Token, names, random};
 use crate::edge::Busy;
 use crate::mail::Address;
 use crate::policy::recipients::{self, CreateRefusal};
+use crate::policy::self_authenticating::{self, SelfAuthenticating};
 use crate::store::{CreateError, MailboxState, NewMailbox};
 use axum::Json;
 use axum::body::Body;
@@ -24,6 +25,11 @@ use utoipa::ToSchema;
 const DRAWS_MAX: usize = 8;
 
 const NOT_OURS: &str = "This is not a domain of ours.";
+const FORGED: &str =
+    "This is kept for addresses that prove themselves: leave it out, and one is made up.";
+const NO_PROOF: &str = "This server has no addresses that prove themselves.";
+const ONLY_PROOF: &str = "All addresses of this server prove themselves.";
+const PROOF_IS_DRAWN: &str = "An address that proves itself is made up: leave 'local_part' out.";
 const TAGGED: &str = "This has a tag, and mail to it reaches the address without it: create that one. \
      Nothing needs to be created for a tag.";
 
@@ -40,6 +46,11 @@ pub(super) struct NewMailboxFields {
     /// How long it shall live. What is more than the server allows is lowered to that.
     #[schema(schema_with = super::fields::ttl_schema)]
     ttl: Option<Duration>,
+    /// Whether the address shall prove by itself that it was given away here, so that guesses at it are refused without a
+    /// look-up. Such an address is made up (no `local_part`) and has an end of its own, beyond which its mailbox cannot be
+    /// extended: the longest time that a mailbox may live, from now on.
+    #[schema(example = false)]
+    self_authenticating: Option<bool>,
 }
 
 impl NewMailboxFields {
@@ -48,6 +59,7 @@ impl NewMailboxFields {
             local_part: fields.text("local_part")?,
             domain: fields.text("domain")?,
             ttl: fields.ttl()?,
+            self_authenticating: fields.flag("self_authenticating")?,
         };
         fields.none_left()?;
         Ok(taken)
@@ -101,12 +113,19 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request<Body>) 
             "domain",
             Cow::Borrowed("No domain is configured."),
         ))?;
+    let proof = proof(wanted.self_authenticating, &settings)?;
     let (state, token) = match wanted.local_part {
+        Some(_) if wanted.self_authenticating == Some(true) => {
+            return Err(Problem::Field(
+                "self_authenticating",
+                Cow::Borrowed(PROOF_IS_DRAWN),
+            ));
+        }
         Some(local_part) => {
             let address = chosen_address(&local_part, &domain, &settings)?;
             create_at(&app, &settings, address, ttl).await?
         }
-        None => create_somewhere(&app, &settings, &domain, ttl).await?,
+        None => create_somewhere(&app, &settings, &domain, ttl, proof).await?,
     };
     let view = view(&app, &state).created(token);
     let location = HeaderValue::from_static("/api/v1/mailbox");
@@ -116,6 +135,32 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request<Body>) 
         Json(view),
     );
     Ok(answer.into_response())
+}
+
+/// How a made-up address shall be made.
+#[derive(Clone, Copy)]
+enum Proof {
+    /// To be read aloud.
+    None,
+    /// To prove itself.
+    Itself,
+}
+
+/// What was asked for, if it can be had.
+fn proof(asked: Option<bool>, settings: &Settings) -> Result<Proof, Problem> {
+    use SelfAuthenticating::{Drawn, Off, Offered, Only};
+    match (asked, settings.recipients.self_authenticating) {
+        (Some(true), Off) => Err(Problem::Field(
+            "self_authenticating",
+            Cow::Borrowed(NO_PROOF),
+        )),
+        (Some(false), Only) => Err(Problem::Field(
+            "self_authenticating",
+            Cow::Borrowed(ONLY_PROOF),
+        )),
+        (Some(true), _) | (None, Drawn | Only) => Ok(Proof::Itself),
+        (Some(false), _) | (None, Off | Offered) => Ok(Proof::None),
+    }
 }
 
 fn chosen_address(local_part: &str, domain: &str, settings: &Settings) -> Result<Address, Problem> {
@@ -137,10 +182,19 @@ async fn create_somewhere(
     settings: &Settings,
     domain: &str,
     ttl: Duration,
+    proof: Proof,
 ) -> Result<(MailboxState, Token), Problem> {
     let domain = our_domain(domain, settings)?;
     for _ in 0..DRAWS_MAX {
-        let local_part = names::draw(&settings.recipients.subaddress_separators);
+        let local_part = match proof {
+            Proof::None => names::draw(&settings.recipients.subaddress_separators),
+            Proof::Itself => {
+                let longest = settings.budget.mailbox_ttl_max.0.as_secs();
+                let until = unix_secs(app).saturating_add(longest);
+                let nonce = u64::from_le_bytes(random());
+                self_authenticating::mint(&settings.address_keys, &domain, nonce, until)
+            }
+        };
         let address = Address::parse(format!("{local_part}@{domain}"))
             .map_err(|_| Problem::Field("domain", Cow::Borrowed(NOT_OURS)))?;
         match create_at(app, settings, address, ttl).await {
@@ -162,6 +216,12 @@ async fn create_at(
         CreateRefusal::Reserved => Problem::Field("local_part", "This name is reserved.".into()),
         CreateRefusal::Tagged => Problem::Field("local_part", Cow::Borrowed(TAGGED)),
     })?;
+    let (rules, keys, now) = (&settings.recipients, &settings.address_keys, unix_secs(app));
+    if !self_authenticating::may_receive(&address, rules, keys, now) {
+        return Err(Problem::Field("local_part", Cow::Borrowed(FORGED)));
+    }
+    let left = self_authenticating::seconds_left(&address, rules, keys, now);
+    let ttl = left.map_or(ttl, |left| ttl.min(Duration::from_secs(left)));
     let owner = app.cores.owner_of_address(&address);
     let fits = |hash: &_| app.cores.owner_of_token(hash) == owner;
     let (token, hash) = Token::draw(&app.tokens, fits);
@@ -176,6 +236,10 @@ async fn create_at(
         Err(CreateError::Taken) => Err(Problem::Taken),
         Err(CreateError::NoMemory) => Err(Problem::NoMemory),
     }
+}
+
+fn unix_secs(app: &App) -> u64 {
+    app.cores.wall().unix_secs(app.cores.now())
 }
 
 /// A mailbox with the seconds it has left, which is what was granted.
@@ -217,9 +281,15 @@ pub(super) async fn extend(
     request: Request<Body>,
 ) -> Answer {
     let wanted = ExtensionFields::take(Fields::read(&app, request).await?)?;
+    let (settings, unix_secs) = (app.settings.load_full(), unix_secs(&app));
     let state = app
         .ask(&holder, move |shard, holder, now| {
-            shard.extend(holder, wanted.ttl, now)
+            // An address that has an end of its own says so itself: nothing needs to be kept.
+            let address = shard.state(holder, now)?.address;
+            let (rules, keys) = (&settings.recipients, &settings.address_keys);
+            let left = self_authenticating::seconds_left(&address, rules, keys, unix_secs);
+            let left = left.map_or(Duration::MAX, Duration::from_secs);
+            shard.extend(holder, wanted.ttl.min(left), now)
         })
         .await?;
     Ok(Json(view(&app, &state)).into_response())

@@ -12,6 +12,7 @@ use crate::settings::{Bytes, Value, choices, settings};
 use kind::Kind;
 use serde::Deserialize;
 use std::fmt;
+use std::sync::Arc;
 
 settings! {
     /// What becomes of attachments when mail arrives. By default nothing is looked at: everything stays, and no message is taken apart.
@@ -159,17 +160,8 @@ pub struct Policy {
 }
 
 impl Rules {
-    /// Whether nothing is ever looked at.
-    #[must_use]
-    pub fn keep_everything(&self) -> bool {
-        let mut domains = self.domains.iter();
-        self.policy == Action::Keep && domains.all(|rules| rules.policy == Action::Keep)
-    }
-
-    /// The policy for mail to this domain, in canonical form; `None` where everything stays.
-    #[must_use]
-    pub fn policy_of(&self, domain: &str) -> Option<Policy> {
-        let own = self.rules_of(domain);
+    /// The policy of a table, or of domains that have none; `None` where everything stays.
+    fn policy_of(&self, own: Option<&DomainRules>) -> Option<Policy> {
         let action = own.map_or(self.policy, |own| own.policy);
         (action != Action::Keep).then(|| Policy {
             action,
@@ -189,19 +181,46 @@ impl Rules {
                 .unwrap_or_else(|| self.blocked_names.clone()),
         })
     }
+}
 
-    /// The table that names this domain, or the nearest one above it.
-    fn rules_of(&self, domain: &str) -> Option<&DomainRules> {
-        let mut at = Some(domain);
+/// The policies of all domains, put together once.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    /// Of domains that have none of their own.
+    others: Option<Arc<Policy>>,
+    /// Each with its domains.
+    own: Vec<(Vec<String>, Option<Arc<Policy>>)>,
+}
+
+impl Policies {
+    /// Those of these rules, which must have been through [`normalize`].
+    #[must_use]
+    pub fn new(rules: &Rules) -> Self {
+        let tables = rules.domains.iter();
+        Self {
+            others: rules.policy_of(None).map(Arc::new),
+            own: tables
+                .map(|own| {
+                    let policy = rules.policy_of(Some(own)).map(Arc::new);
+                    (own.domains.clone(), policy)
+                })
+                .collect(),
+        }
+    }
+
+    /// The policy for mail to this domain, in canonical form; `None` where everything stays. It is that of the table which
+    /// names it, or the nearest one above it.
+    #[must_use]
+    pub fn of(&self, domain: &str) -> Option<&Arc<Policy>> {
+        let mut at = Some(domain).filter(|_| !self.own.is_empty());
         while let Some(name) = at {
-            let mut tables = self.domains.iter();
-            let named = tables.find(|rules| rules.domains.iter().any(|it| it == name));
-            if named.is_some() {
-                return named;
+            let names_it = |domains: &[String]| domains.iter().any(|it| it == name);
+            if let Some((_, own)) = self.own.iter().find(|(domains, _)| names_it(domains)) {
+                return own.as_ref();
             }
             at = name.split_once('.').map(|(_, above)| above);
         }
-        None
+        self.others.as_ref()
     }
 }
 

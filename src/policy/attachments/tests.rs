@@ -1,10 +1,16 @@
+//! What becomes of which part, as tables.
+
+#![forbid(unsafe_code)]
+
 use super::*;
 
 /// The policy of the first table of these rules.
 fn policy(toml: &str) -> Policy {
     let mut rules: Rules = toml::from_str(toml).expect("rules");
     normalize(&mut rules).expect("sound");
-    rules.policy_of("one.test").expect("something is looked at")
+    let policies = Policies::new(&rules);
+    let policy = policies.of("one.test").expect("something is looked at");
+    Policy::clone(policy)
 }
 
 fn names(names: &[&str]) -> Vec<String> {
@@ -236,8 +242,9 @@ fn a_domain_has_its_own_policy_or_that_of_the_one_above() {
     )
     .expect("rules");
     normalize(&mut rules).expect("sound");
-    assert!(!rules.keep_everything() && Rules::default().keep_everything());
-    let action = |domain: &str| rules.policy_of(domain).map(|policy| policy.action);
+    let policies = Policies::new(&rules);
+    assert!(Policies::new(&Rules::default()).of("one.test").is_none());
+    let action = |domain: &str| policies.of(domain).map(|policy| policy.action);
     for (domain, expected) in [
         ("one.test", Some(Action::Cap)),
         ("a.one.test", Some(Action::Cap)),
@@ -249,7 +256,7 @@ fn a_domain_has_its_own_policy_or_that_of_the_one_above() {
     ] {
         assert_eq!(action(domain), expected, "{domain}");
     }
-    let own = rules.policy_of("one.test").expect("cap");
+    let own = policies.of("one.test").expect("cap");
     assert_eq!((own.part_bytes_max, own.total_bytes_max), (1024, 20 << 20));
     assert_eq!(own.blocked_names, ["exe"]);
     let printed = rules.domains[0].toml().expect("a table");

@@ -1,0 +1,220 @@
+//! What is done to a message between its end and its mailboxes, where a mailbox or its domain asks for something.
+//!
+//! Most messages never come here: they are stored as they came. The others are handed to a helper, because to take 25 MiB
+//! apart takes longer than a core may be away. Nothing is stored before all of it is done, so a message is still stored for all of its
+//! recipients or for none.
+
+use super::answers::Storing;
+use super::core::{Core, HeldLease};
+use super::inbox::Request;
+use super::questions::{Answer, Question};
+use crate::clock::Instant;
+use crate::mail::message::QueueId;
+use crate::mail::{Body, BodyWriter, Ledger, Message, ReversePath};
+use crate::policy::attachments::{Part, Policy};
+use crate::reading;
+use crate::reading::removal::{self, Outcome, Seen};
+use crate::smtp::{Leases, Reply};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What a mailbox wants to be done to its messages before they are stored. Two that want the same share what comes of it.
+#[derive(Clone, Debug)]
+pub(super) struct Wants {
+    /// What becomes of attachments.
+    pub(super) attachments: Option<Arc<Policy>>,
+}
+
+impl PartialEq for Wants {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |one: &Arc<Policy>, other: &Arc<Policy>| Arc::ptr_eq(one, other);
+        match (&self.attachments, &other.attachments) {
+            (Some(one), Some(other)) => same(one, other),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+/// What came of a message.
+#[derive(Debug)]
+pub struct Arranged {
+    /// As it came, if somebody gets it so.
+    as_it_came: Option<Body>,
+    /// What those get who wanted the same, in the order in which it was asked for; `None` where that is as it came.
+    changed: Vec<Option<Body>>,
+}
+
+/// A message that a helper has.
+pub(super) struct Arranging {
+    question: Question,
+    /// Who gets what, in the same order.
+    groups: Vec<Vec<HeldLease>>,
+    envelope: Envelope,
+}
+
+/// What is known of a message beside its body.
+#[derive(Clone)]
+pub(super) struct Envelope {
+    pub(super) queue_id: QueueId,
+    pub(super) reverse_path: ReversePath,
+    pub(super) tls: bool,
+    pub(super) require_tls: bool,
+    pub(super) begun_at: Instant,
+    pub(super) data_begun_at: Instant,
+    pub(super) ended_at: Instant,
+}
+
+impl Envelope {
+    /// A message with this envelope.
+    pub(super) fn into_message(self, core: &Core, body: Body) -> Arc<Message> {
+        Arc::new(Message {
+            queue_id: self.queue_id,
+            reverse_path: self.reverse_path,
+            body,
+            received_at: core.now(),
+            tls: self.tls,
+            require_tls: self.require_tls,
+        })
+    }
+}
+
+impl Arranging {
+    /// Whether anybody wants anything to be done.
+    pub(super) fn is_needed(leases: &Leases<HeldLease>) -> bool {
+        leases.iter().any(|lease| lease.wants().is_some())
+    }
+
+    /// Hands a message to a helper.
+    ///
+    /// # Errors
+    /// When all helpers have too much to do.
+    pub(super) fn begin(
+        core: &Rc<Core>,
+        leases: Leases<HeldLease>,
+        body: Body,
+        envelope: Envelope,
+    ) -> Result<Self, Reply> {
+        let mut wanted: Vec<Option<Wants>> = Vec::new();
+        let mut groups: Vec<Vec<HeldLease>> = Vec::new();
+        for lease in leases {
+            let wants = lease.wants().cloned();
+            match wanted.iter().position(|it| *it == wants) {
+                Some(group) => groups[group].push(lease),
+                None => {
+                    wanted.push(wants);
+                    groups.push(vec![lease]);
+                }
+            }
+        }
+        let question = core.questions().open();
+        let (ticket, from) = (question.ticket(), core.id());
+        let (cores, limits) = (core.cores().clone(), core.live().reading.clone());
+        let job = move || {
+            let ledger = cores.ledger();
+            let arranged =
+                catch_unwind(AssertUnwindSafe(|| arrange(body, &wanted, &limits, ledger)));
+            // A fault in here costs one message, which its sender still has.
+            let arranged = arranged.unwrap_or(Err(Reply::TryLater));
+            cores
+                .inbox(from)
+                .settle(Request::Arranged { ticket, arranged });
+        };
+        core.helpers()
+            .ask(Box::new(job))
+            .map_err(|_| Reply::TryLater)?;
+        Ok(Self {
+            question,
+            groups,
+            envelope,
+        })
+    }
+
+    /// Waits for the helper, and stores what came of it.
+    pub(super) async fn stored(self, core: &Rc<Core>) -> Result<Storing, Reply> {
+        let Self {
+            question,
+            groups,
+            envelope,
+        } = self;
+        let Answer::Arranged(arranged) = question.answered().await else {
+            return Err(Reply::TryLater);
+        };
+        let arranged = arranged?;
+        let as_it_came = arranged
+            .as_it_came
+            .map(|body| envelope.clone().into_message(core, body));
+        let changed = arranged.changed.into_iter();
+        let messages = changed.map(|body| match body {
+            Some(body) => Some(envelope.clone().into_message(core, body)),
+            None => as_it_came.clone(),
+        });
+        let mut storing = Storing::new(&envelope);
+        for (message, leases) in messages.zip(groups) {
+            let message = message.ok_or(Reply::TryLater)?;
+            storing.deliver(core, &message, leases);
+        }
+        Ok(storing)
+    }
+}
+
+/// Does to a message what is wanted of it.
+fn arrange(
+    body: Body,
+    wanted: &[Option<Wants>],
+    limits: &reading::Limits,
+    ledger: &Ledger,
+) -> Result<Arranged, Reply> {
+    let raw = body.segments().collect::<Vec<_>>().concat();
+    let changed = wanted.iter().map(|wants| {
+        let policy = wants.as_ref().and_then(|wants| wants.attachments.as_ref());
+        policy.map_or(Ok(None), |policy| {
+            let text = without_attachments(&raw, policy, limits)?;
+            text.map(|text| paid_for(&text, ledger)).transpose()
+        })
+    });
+    let changed: Vec<Option<Body>> = changed.collect::<Result<_, Reply>>()?;
+    Ok(Arranged {
+        as_it_came: changed.iter().any(Option::is_none).then_some(body),
+        changed,
+    })
+}
+
+/// What a policy leaves of a message; `None` if that is all of it.
+fn without_attachments(
+    raw: &[u8],
+    policy: &Policy,
+    limits: &reading::Limits,
+) -> Result<Option<Vec<u8>>, Reply> {
+    let mut judge = policy.judge();
+    let outcome = removal::remove(raw, limits, |seen| {
+        let why = judge.look(&part(seen))?;
+        Some(why.to_string())
+    });
+    match outcome {
+        Outcome::TooComplex => Err(Reply::TooComplex),
+        _ if judge.refuses() => Err(Reply::AttachmentRefused),
+        Outcome::Changed(text) => Ok(Some(text)),
+        Outcome::Unchanged => Ok(None),
+    }
+}
+
+/// What one room has found, as the other wants to know it.
+const fn part<'a>(seen: &'a Seen<'a>) -> Part<'a> {
+    Part {
+        names: seen.names,
+        said: seen.said,
+        bytes: seen.bytes,
+        is_shown: seen.is_shown,
+    }
+}
+
+/// A body of these bytes, if there is memory for it.
+fn paid_for(text: &[u8], ledger: &Ledger) -> Result<Body, Reply> {
+    let reservation = ledger.reserve(text.len() as u64).ok_or(Reply::NoMemory)?;
+    let mut body = BodyWriter::new(reservation);
+    let written = body.write(text);
+    debug_assert_eq!(written, text.len(), "paid for first");
+    Ok(body.finish())
+}
