@@ -72,7 +72,7 @@ fn take_apart(raw: &[u8]) -> usize {
     for attachment in &reading.attachments {
         assert!(attachment.name.len() <= 255 && attachment.size <= raw.len());
     }
-    if raw.len() % 5 == 0 {
+    if raw.len().is_multiple_of(5) {
         stripping::fuzz_attachments((raw.len() / 5) as u8, raw);
     }
     let fields = message::fields(raw);
