@@ -151,10 +151,10 @@ error: unusable value for `mailbox_ttl_default` in [store]
 
 /// Settings that break a rule each.
 const BROKEN: &[&str] = &[
-    "[attachments]\nblocked_names = [\"tar.gz\"]\n",
-    "[attachments]\ndomains = [{ domains = [\"a..b\"], policy = \"cap\" }]\n",
-    "[recipients]\nself_authenticating_keys = [\"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"]\n",
-    "[server]\nhelpers = 0\n",
+    "attachments.blocked_names = [\"tar.gz\"]\n",
+    "attachments.domains = [{ domains = [\"a..b\"], policy = \"cap\" }]\n",
+    "recipients.self_authenticating_keys = [\"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"]\n",
+    "server.helpers = 0\n",
     "server.hostname = \"a_b\"",
     "server.hostname = \"\"",
     "server.receive_buffers = 100",
