@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use mayfly::reading::html::Remote;
 use mayfly::reading::{Limits, message};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
@@ -12,7 +13,9 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     for attachment in &reading.attachments {
         assert!(attachment.name.len() <= 255 && attachment.size <= data.len());
     }
-    if let Some(document) = message::document(data, &limits) {
-        assert!(!document.contains("<script") && !document.contains("javascript:\""));
+    for remote in [Remote::Blocked, Remote::Shown] {
+        if let Some(document) = message::document(data, &limits, remote) {
+            assert!(!document.contains("<script") && !document.contains("javascript:\""));
+        }
     }
 });

@@ -181,8 +181,7 @@ async fn timed(app: &App, router: Router, route: Route, request: Request<Body>) 
 
 /// What every answer says, so that no browser, cache or page makes more of it than it is.
 fn secure(headers: &mut HeaderMap) {
-    const FIELDS: [(HeaderName, &str); 4] = [
-        (header::CACHE_CONTROL, "no-store"),
+    const FIELDS: [(HeaderName, &str); 3] = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (
@@ -193,9 +192,16 @@ fn secure(headers: &mut HeaderMap) {
     for (name, value) in FIELDS {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    // Parts of mails have stricter ones of their own.
-    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-    headers
-        .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(policy);
+    // Only the page and its files, which are the same for everybody, may be kept; they say so themselves. The page and
+    // parts of mails have policies of their own.
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+    ] {
+        let value = HeaderValue::from_static(value);
+        headers.entry(name).or_insert(value);
+    }
 }

@@ -3,6 +3,7 @@
 use super::clients::Clients;
 use super::problem::Problem;
 use super::rate::RateLimiter;
+use super::view::TicketKey;
 use super::{Facts, Phase, Settings, TokenKey};
 use crate::edge::{Busy, CoreId, CoreShard, Cores};
 use crate::metrics::process::ProcessMetrics;
@@ -31,6 +32,7 @@ pub(super) struct App {
     pub(super) cores: Cores,
     pub(super) settings: Arc<ArcSwap<Settings>>,
     pub(super) tokens: TokenKey,
+    pub(super) tickets: TicketKey,
     pub(super) metrics: Arc<ProcessMetrics>,
     pub(super) phase: watch::Receiver<Phase>,
     /// Of the public side.
@@ -49,6 +51,7 @@ impl App {
             cores: facts.cores,
             settings: facts.settings,
             tokens: facts.tokens,
+            tickets: TicketKey::draw(),
             metrics: facts.metrics,
             phase,
             clients: Clients::default(),

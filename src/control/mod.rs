@@ -21,10 +21,12 @@ mod messages;
 mod metrics_page;
 mod names;
 mod operator;
+mod page;
 mod problem;
 pub mod rate;
 mod reading;
 mod token;
+mod view;
 mod views;
 mod wire;
 

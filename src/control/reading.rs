@@ -9,6 +9,7 @@ use super::problem::Problem;
 use super::views::messages as views;
 use crate::mail::Message;
 use crate::reading::codes::Findings;
+use crate::reading::html::Remote;
 use crate::reading::{Limits, message, names};
 use crate::store::{Entry, Holder};
 use axum::body::{Body, Bytes};
@@ -101,10 +102,22 @@ pub(super) async fn text(app: &App, holder: &Holder, id: &str) -> Result<Respons
 /// The HTML of a message as a document of its own, to be shown in a sandbox.
 pub(super) async fn html(app: &App, holder: &Holder, id: &str) -> Result<Response, Problem> {
     let message = message_of(app, holder, id).await?.message;
-    let document = read(app, &message, message::document).await?;
-    let document = document.ok_or(Problem::NoSuchPart)?;
+    document(app, &message, Remote::Blocked, HTML_POLICY).await
+}
+
+/// A message's HTML as a document under this policy.
+pub(super) async fn document(
+    app: &App,
+    message: &Arc<Message>,
+    remote: Remote,
+    policy: &str,
+) -> Result<Response, Problem> {
+    let document = read(app, message, move |raw, limits| {
+        message::document(raw, limits, remote)
+    });
+    let document = document.await?.ok_or(Problem::NoSuchPart)?;
     let mut response = answer(app, document.into_bytes(), "text/html; charset=utf-8");
-    set(&mut response, header::CONTENT_SECURITY_POLICY, HTML_POLICY);
+    set(&mut response, header::CONTENT_SECURITY_POLICY, policy);
     Ok(response)
 }
 

@@ -13,8 +13,10 @@ labels! {
     /// Which part of the HTTP interface was asked for.
     Route as "route" {
         About = "about",
+        Assets = "assets",
         Attachment = "attachment",
         Events = "events",
+        Frame = "frame",
         Headers = "headers",
         Health = "health",
         Html = "html",
@@ -28,6 +30,7 @@ labels! {
         Root = "root",
         Text = "text",
         Unknown = "unknown",
+        View = "view",
     }
 
     /// The method of an HTTP request.
@@ -59,6 +62,7 @@ labels! {
         S200 = "200",
         S201 = "201",
         S204 = "204",
+        S304 = "304",
         S400 = "400",
         S401 = "401",
         S403 = "403",
@@ -128,6 +132,7 @@ impl Status {
             200 => Self::S200,
             201 => Self::S201,
             204 => Self::S204,
+            304 => Self::S304,
             400 => Self::S400,
             401 => Self::S401,
             403 => Self::S403,

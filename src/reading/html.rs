@@ -181,6 +181,15 @@ pub(super) enum Image {
     Unknown,
 }
 
+/// Whether images from elsewhere are loaded when HTML is shown. Loading them tells their sender who reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remote {
+    /// Nothing is loaded; what would have been is listed.
+    Blocked,
+    /// Images are loaded, over HTTPS only.
+    Shown,
+}
+
 /// A link as it stands in a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anchor {
@@ -214,11 +223,13 @@ pub(super) fn read(
     html: &str,
     limits: &Limits,
     images: Option<&mut dyn FnMut(&str) -> Image>,
+    remote: Remote,
 ) -> Html {
     let cut = &html[..html.floor_char_boundary(limits.html_bytes_max.as_usize())];
     let sanitises = images.is_some();
     let mut writer = Writer {
         images,
+        remote,
         elements_left: limits.html_elements_max,
         out: String::new(),
         open: Vec::new(),
@@ -240,7 +251,7 @@ pub(super) fn read(
     writer.end_anchor();
     let mut found = writer.found;
     if sanitises {
-        found.clean = sanitiser().clean(&writer.out).to_string();
+        found.clean = sanitiser(remote).clean(&writer.out).to_string();
     }
     found.text.truncate(found.text.trim_end().len());
     found
@@ -248,6 +259,7 @@ pub(super) fn read(
 
 struct Writer<'i> {
     images: Option<&'i mut dyn FnMut(&str) -> Image>,
+    remote: Remote,
     elements_left: u32,
     /// What the sanitiser will get.
     out: String,
@@ -503,7 +515,11 @@ impl Writer<'_> {
         } else if is_data_image(source) {
             self.attribute("src", source);
         } else if self.block(source) {
-            self.attribute("data-remote", &source.replace(['\r', '\n', '\t'], ""));
+            let source = source.replace(['\r', '\n', '\t'], "");
+            match self.remote {
+                Remote::Blocked => self.attribute("data-remote", &source),
+                Remote::Shown => self.attribute("src", &over_https(&source)),
+            }
         }
     }
 
@@ -546,6 +562,12 @@ pub(super) fn safe_url(url: &str) -> Option<String> {
     (is_safe && url.len() <= URL_BYTES_MAX).then_some(url)
 }
 
+/// The same address, asked for over HTTPS.
+fn over_https(source: &str) -> String {
+    let rest = source.split_once("//").map_or(source, |(_, rest)| rest);
+    format!("https://{rest}")
+}
+
 fn is_data_image(source: &str) -> bool {
     let kinds = IMAGES.iter().map(|(kind, _)| kind);
     kinds.into_iter().any(|kind| {
@@ -572,9 +594,14 @@ pub(super) fn escape_into(text: &str, out: &mut String) {
 }
 
 /// The second layer. It trusts nothing that the first one wrote.
-fn sanitiser() -> &'static Builder<'static> {
-    static SANITISER: OnceLock<Builder<'static>> = OnceLock::new();
-    SANITISER.get_or_init(|| {
+fn sanitiser(remote: Remote) -> &'static Builder<'static> {
+    static BLOCKING: OnceLock<Builder<'static>> = OnceLock::new();
+    static SHOWING: OnceLock<Builder<'static>> = OnceLock::new();
+    let (sanitiser, shows) = match remote {
+        Remote::Blocked => (&BLOCKING, false),
+        Remote::Shown => (&SHOWING, true),
+    };
+    sanitiser.get_or_init(|| {
         let tags: HashSet<&str> = [BLOCKS, FORMATTING, OTHERS].concat().into_iter().collect();
         let own: HashMap<&str, HashSet<&str>> = HashMap::from([
             ("a", HashSet::from(["href", "target"])),
@@ -593,12 +620,18 @@ fn sanitiser() -> &'static Builder<'static> {
             .generic_attributes(ATTRIBUTES.iter().copied().collect())
             .filter_style_properties(PROPERTIES.iter().copied().collect())
             .url_schemes(HashSet::from(["http", "https", "mailto", "data"]))
-            .attribute_filter(|element, attribute, value| match (element, attribute) {
-                ("a", "href") => safe_url(value).map(Cow::Owned),
-                ("a", "target") => Some(Cow::Borrowed("_blank")),
-                ("img", "src") => is_data_image(value).then_some(Cow::Borrowed(value)),
-                _ => Some(Cow::Borrowed(value)),
-            })
+            .attribute_filter(
+                move |element, attribute, value| match (element, attribute) {
+                    ("a", "href") => safe_url(value).map(Cow::Owned),
+                    ("a", "target") => Some(Cow::Borrowed("_blank")),
+                    ("img", "src") if is_data_image(value) => Some(Cow::Borrowed(value)),
+                    ("img", "src") if shows && value.starts_with("https://") => {
+                        safe_url(value).map(Cow::Owned)
+                    }
+                    ("img", "src") => None,
+                    _ => Some(Cow::Borrowed(value)),
+                },
+            )
             .strip_comments(true)
             .link_rel(Some("noopener noreferrer nofollow"));
         builder

@@ -6,7 +6,7 @@ use super::Limits;
 use super::codes::{Findings, Given, find};
 use super::decode::{self, tidy};
 use super::fields::{Disposition, Field};
-use super::html::{self, Anchor, Html, Image};
+use super::html::{self, Anchor, Html, Image, Remote};
 use super::names::safe_name;
 use super::structure::{Part, Structure};
 use std::borrow::Cow;
@@ -64,24 +64,39 @@ pub fn scan(raw: &[u8], limits: &Limits) -> Findings {
 #[must_use]
 pub fn text(raw: &[u8], limits: &Limits) -> String {
     let taken = Taken::apart(raw, limits);
-    let html = taken.html(None);
+    let html = taken.html(None, Remote::Blocked);
     taken.text(html.as_ref()).0.into_owned()
 }
 
 /// The HTML alone, as a document of its own; `None` if the message has none.
 #[must_use]
-pub fn document(raw: &[u8], limits: &Limits) -> Option<String> {
+pub fn document(raw: &[u8], limits: &Limits, remote: Remote) -> Option<String> {
     let taken = Taken::apart(raw, limits);
     let mut images = Images::new(&taken);
-    let html = taken.html(Some(&mut |id| images.find(id)))?;
-    Some(format!("{DOCUMENT_BEGINS}{}{DOCUMENT_ENDS}", html.clean))
+    let html = taken.html(Some(&mut |id| images.find(id)), remote)?;
+    let begins = DOCUMENT_BEGINS.replace("{images}", images_from(remote));
+    Some(format!("{begins}{}{DOCUMENT_ENDS}", html.clean))
 }
 
-/// The policy stands in the document too, for pages that show it without its header fields.
+/// What a policy says about where images come from.
+#[must_use]
+pub const fn images_from(remote: Remote) -> &'static str {
+    match remote {
+        Remote::Blocked => "data:",
+        Remote::Shown => "data: https:",
+    }
+}
+
+/// The policy stands in the document too, for pages that show it without its header fields. Mail is written for
+/// white paper; long words and wide images stay inside it.
 const DOCUMENT_BEGINS: &str = "<!DOCTYPE html>\n<html><head><meta charset=\"utf-8\">\
     <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
-    img-src data:; form-action 'none'; base-uri 'none'\">\
-    <meta name=\"referrer\" content=\"no-referrer\"><title>Message</title></head><body>\n";
+    img-src {images}; form-action 'none'; base-uri 'none'\">\
+    <meta name=\"referrer\" content=\"no-referrer\">\
+    <meta name=\"viewport\" content=\"width=device-width\"><title>Message</title>\
+    <style>:root{color-scheme:only light;background:#fff}\
+    body{margin:16px;font:15px/1.5 system-ui,sans-serif;color:#1d2522;overflow-wrap:anywhere}\
+    img{max-width:100%;height:auto}</style></head><body>\n";
 const DOCUMENT_ENDS: &str = "\n</body></html>\n";
 
 /// All fields of the header, in order.
@@ -194,7 +209,11 @@ impl<'a> Taken<'a> {
     }
 
     /// The HTML parts as one, plain ones between them included.
-    fn html(&self, images: Option<&mut dyn FnMut(&str) -> Image>) -> Option<Html> {
+    fn html(
+        &self,
+        images: Option<&mut dyn FnMut(&str) -> Image>,
+        remote: Remote,
+    ) -> Option<Html> {
         self.shown().find(|part| part.about.kind == "text/html")?;
         let mut whole = String::new();
         let mut is_cut = false;
@@ -216,7 +235,7 @@ impl<'a> Taken<'a> {
                 is_cut |= cut;
             }
         }
-        let mut html = html::read(&whole, self.limits, images);
+        let mut html = html::read(&whole, self.limits, images, remote);
         html.is_truncated |= is_cut;
         Some(html)
     }
@@ -259,13 +278,13 @@ impl<'a> Taken<'a> {
     }
 
     fn findings(&self) -> Findings {
-        let html = self.html(None);
+        let html = self.html(None, Remote::Blocked);
         self.found(&self.text(html.as_ref()).0, html.as_ref())
     }
 
     fn reading(&self) -> Reading {
         let mut images = Images::new(self);
-        let html = self.html(Some(&mut |id| images.find(id)));
+        let html = self.html(Some(&mut |id| images.find(id)), Remote::Blocked);
         let (text, is_cut) = self.text(html.as_ref());
         let findings = self.found(&text, html.as_ref());
         let size = |part: &Part| {

@@ -19,16 +19,18 @@ mod fields;
 mod mailboxes;
 mod messages;
 mod openapi;
+mod view;
 
 use super::app::{App, no_such_method, no_such_route};
 use super::explorer;
+use super::page;
 use super::problem::Problem;
 use crate::metrics::process::Route;
 use crate::store::Holder;
 use axum::extract::FromRequestParts;
-use axum::http::header;
 use axum::http::request::Parts;
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use std::sync::Arc;
@@ -53,6 +55,7 @@ fn operations() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(messages::html))
         .routes(routes!(messages::header_fields))
         .routes(routes!(messages::attachment))
+        .routes(routes!(view::view))
         .routes(routes!(messages::watch))
 }
 
@@ -63,6 +66,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
     operations
         .route("/", get(root))
         .merge(explorer::router())
+        .route("/assets/{hash}/{*name}", get(page::file))
+        .route("/view/{ticket}", get(view::frame))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(Extension(document))
@@ -79,6 +84,9 @@ pub(super) fn route(path: &str) -> Route {
         "/api/v1/mailbox" => Route::Mailbox,
         "/api/v1/messages" => Route::Messages,
         "/api/v1/events" => Route::Events,
+        _ if path.starts_with("/assets/") => Route::Assets,
+        // What stands behind it is a ticket, and no label.
+        _ if path.starts_with("/view/") => Route::Frame,
         _ => match path.strip_prefix("/api/v1/messages/") {
             Some(id) if !id.contains('/') => Route::Message,
             Some(rest) => part(rest),
@@ -95,19 +103,27 @@ fn part(rest: &str) -> Route {
         (Some("text"), None, _) => Route::Text,
         (Some("html"), None, _) => Route::Html,
         (Some("headers"), None, _) => Route::Headers,
+        (Some("view"), None, _) => Route::View,
         (Some("attachments"), Some(_), None) => Route::Attachment,
         _ => Route::Unknown,
     }
 }
 
-async fn root() -> &'static str {
-    "mayfly: mail that lives only in memory, and only for a while\n\n\
+/// The web page for browsers, and for programs a few lines that say what to do.
+async fn root(headers: HeaderMap) -> Response {
+    if page::is_wanted(&headers) {
+        return page::document(&headers);
+    }
+    let vary = [(header::VARY, HeaderValue::from_static("accept"))];
+    (vary, HELP).into_response()
+}
+
+const HELP: &str = "mayfly: mail that lives only in memory, and only for a while\n\n\
      Create a mailbox:   curl -X POST http://<here>/api/v1/mailboxes\n\
      Keep its token:     TOKEN=<token of the answer>\n\
      Watch mail arrive:  curl -N -H \"Authorization: Bearer $TOKEN\" http://<here>/api/v1/events\n\
      List it:            curl -H \"Authorization: Bearer $TOKEN\" http://<here>/api/v1/messages\n\
-     Read one raw:       curl -H \"Authorization: Bearer $TOKEN\" http://<here>/api/v1/messages/1/raw\n"
-}
+     Read one raw:       curl -H \"Authorization: Bearer $TOKEN\" http://<here>/api/v1/messages/1/raw\n";
 
 /// Whoever presents a token, right or wrong.
 struct Bearer(Holder);

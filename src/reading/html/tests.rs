@@ -9,7 +9,7 @@ fn cleaned(html: &str) -> Html {
         "large@a" => Image::Attachment(3),
         _ => Image::Unknown,
     };
-    read(html, &Limits::default(), Some(&mut images))
+    read(html, &Limits::default(), Some(&mut images), Remote::Blocked)
 }
 
 /// Everything that may stand in clean HTML, and nothing else.
@@ -219,7 +219,7 @@ fn html_bombs_stay_small() {
         format!("<p {}>", "a=b ".repeat(200_000)),
     ] {
         let mut images = |_: &str| Image::Unknown;
-        let html = read(&bomb, &limits, Some(&mut images));
+        let html = read(&bomb, &limits, Some(&mut images), Remote::Blocked);
         let most = 20 * bomb.len() + 100;
         assert!(
             html.clean.len() <= most,

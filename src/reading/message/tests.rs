@@ -84,7 +84,7 @@ fn a_message_is_text_html_and_files() {
     assert_eq!(scan(&raw, &limits()), reading.findings);
     assert_eq!(text(&raw, &limits()), reading.text);
     assert!(
-        document(&raw, &limits())
+        document(&raw, &limits(), Remote::Blocked)
             .expect("html")
             .contains(&html.clean)
     );
@@ -96,7 +96,7 @@ fn html_alone_has_a_text_and_text_alone_no_html() {
     assert_eq!(text(&raw, &limits()), "a\n\nb");
     let raw = mail(&["", "a", "b", ""]);
     assert_eq!(text(&raw, &limits()), "a\nb\n");
-    assert_eq!(document(&raw, &limits()), None);
+    assert_eq!(document(&raw, &limits(), Remote::Blocked), None);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn j4_character_sets_and_encoded_words_stay_text() {
     ] {
         let head = format!("Content-Type: text/html; charset={charset}\r\n\r\n");
         let raw = [head.as_bytes(), body].concat();
-        let html = document(&raw, &limits()).expect("html");
+        let html = document(&raw, &limits(), Remote::Blocked).expect("html");
         assert!(!html.contains("<script"), "{html}");
     }
     let words = format!("Subject: {}\r\n\r\nx", "=?utf-8?q?".repeat(100_000));
