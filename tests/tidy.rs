@@ -117,7 +117,9 @@ fn files(folder: &str) -> Vec<File> {
                 .to_string_lossy()
                 .into_owned();
             if path.is_dir() {
-                if !["target", ".git", "corpus", "artifacts"].contains(&name.as_str()) {
+                if !["target", ".git", "corpus", "artifacts", "node_modules"]
+                    .contains(&name.as_str())
+                {
                     folders.push(path);
                 }
             } else if let Ok(text) = fs::read_to_string(&path) {

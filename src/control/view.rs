@@ -173,7 +173,12 @@ mod tests {
         for remote in [Remote::Blocked, Remote::Shown] {
             let view = View { remote, ..view() };
             let ticket = key.seal(&view).expect("sealed");
-            for (secs, opened) in [(0, Some(&view)), (99, Some(&view)), (100, None), (9_999, None)] {
+            for (secs, opened) in [
+                (0, Some(&view)),
+                (99, Some(&view)),
+                (100, None),
+                (9_999, None),
+            ] {
                 let found = key.open(&ticket, Instant::from_secs(secs));
                 assert_eq!(found.as_ref(), opened, "{secs} s");
             }

@@ -209,11 +209,7 @@ impl<'a> Taken<'a> {
     }
 
     /// The HTML parts as one, plain ones between them included.
-    fn html(
-        &self,
-        images: Option<&mut dyn FnMut(&str) -> Image>,
-        remote: Remote,
-    ) -> Option<Html> {
+    fn html(&self, images: Option<&mut dyn FnMut(&str) -> Image>, remote: Remote) -> Option<Html> {
         self.shown().find(|part| part.about.kind == "text/html")?;
         let mut whole = String::new();
         let mut is_cut = false;

@@ -2,31 +2,25 @@
 
 /** An answer that is no success: `code` is a word for programs, `wait` how many seconds to stay away. */
 export class Problem extends Error {
-	constructor(status, code, wait) {
+	constructor(status, code, wait = 0) {
 		super(code);
 		Object.assign(this, { status, code, wait });
 	}
 }
 
-/** Asks the server. What cannot be reached at all is the problem `offline`. */
+/** Asks the server. That it cannot be reached is the problem `offline`. */
 export async function ask(method, path, { token, body, signal, since } = {}) {
 	const headers = {};
 	if (token) headers.Authorization = `Bearer ${token}`;
 	if (body) headers["Content-Type"] = "application/json";
 	if (since) headers["Last-Event-ID"] = since;
-	let answer;
-	try {
-		answer = await fetch(path, {
-			method, headers, signal, body: body && JSON.stringify(body),
-			cache: "no-store", credentials: "omit", redirect: "error", referrerPolicy: "no-referrer",
-		});
-	} catch (why) {
-		throw signal?.aborted ? why : new Problem(0, "offline", 0);
-	}
+	const request = { method, headers, signal, body: body && JSON.stringify(body), cache: "no-store", credentials: "omit", redirect: "error" };
+	const answer = await fetch(`/api/v1/${path}`, request).catch(() => {
+		throw new Problem(0, "offline");
+	});
 	if (answer.ok) return answer;
 	const told = await answer.json().catch(() => ({}));
-	const wait = Number(answer.headers.get("Retry-After")) || 0;
-	throw new Problem(answer.status, told.code ?? "failed", wait);
+	throw new Problem(answer.status, told.code, Number(answer.headers.get("Retry-After")));
 }
 
 export const json = async (...request) => (await ask(...request)).json();
@@ -37,17 +31,14 @@ const SILENCE_MAX = 90_000;
 /** Reads a mailbox's events after `since` until the stream ends. */
 export async function stream(token, since, signal, heard) {
 	const quit = new AbortController();
-	const stop = () => quit.abort();
-	signal.addEventListener("abort", stop);
 	let timer;
 	const alive = () => {
 		clearTimeout(timer);
-		timer = setTimeout(stop, SILENCE_MAX);
+		timer = setTimeout(() => quit.abort(), SILENCE_MAX);
 	};
 	try {
 		alive();
-		const answer = await ask("GET", "/api/v1/events", { token, since, signal: quit.signal });
-		heard("open");
+		const answer = await ask("GET", "events", { token, since, signal: AbortSignal.any([signal, quit.signal]) });
 		const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
 		for (let text = ""; ;) {
 			const { value, done } = await reader.read();
@@ -62,6 +53,5 @@ export async function stream(token, since, signal, heard) {
 		}
 	} finally {
 		clearTimeout(timer);
-		signal.removeEventListener("abort", stop);
 	}
 }

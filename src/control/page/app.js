@@ -1,5 +1,5 @@
 // The page: what is shown, and what keys and buttons do. It keeps tokens in the tab, the choice of language, colours and
-// keys in the browser, and nothing else; it talks to the server that it came from, and to nobody else.
+// keys in the browser, and nothing else.
 
 import { json } from "./api.js";
 import { Box, boxes, keep, restore } from "./boxes.js";
@@ -9,13 +9,12 @@ import { prove } from "./proof.js";
 import { sender, subject, view } from "./reader.js";
 import { LANGUAGES, language, moment, preferred, span, speak, t } from "./words.js";
 
-/** The words for problems that people can do something about. */
+/** Words for what people can do something about. */
 const WHY = {
 	"bad-field": "badname", busy: "busy", "no-memory": "busy", "no-such-mailbox": "gone", "no-such-message": "gone",
 	offline: "offline", taken: "taken",
 };
 const SPANS = [900, 3600, 21600, 86400, 604800];
-const TOKEN = /^mf_[a-z2-7]{32}$/;
 const POLL = 15_000;
 
 let info = { domains: [], ttl_default: 3600, ttl_max: 86400 };
@@ -29,7 +28,6 @@ const rowOf = (id) => rows().find((row) => row.dataset.id === id);
 const reason = (why) => (why.status === 429 ? t("many", { n: why.wait || 1 }) : t(WHY[why.code] ?? "failed"));
 const failed = (why) => say(reason(why));
 
-/** Does something that may fail, and then says so. */
 const attempt = (work) => async (event) => {
 	event?.preventDefault?.();
 	try {
@@ -39,8 +37,6 @@ const attempt = (work) => async (event) => {
 		else failed(why);
 	}
 };
-
-// Mailboxes come and go.
 
 function show(box) {
 	current?.stop();
@@ -63,15 +59,15 @@ async function create(body) {
 		say(t("proving"));
 		body.proof = await prove();
 	}
-	enter(await json("POST", "/api/v1/mailboxes", { body }));
+	enter(await json("POST", "mailboxes", { body }));
 	say(t("ready"));
 }
 
 /** Opens a mailbox with what somebody kept of it: a link, its token, or a recovery ticket. */
 async function reopen(text) {
 	const token = text.trim().split("#").pop();
-	if (TOKEN.test(token)) enter({ token, ...await json("GET", "/api/v1/mailbox", { token }) });
-	else enter(await json("POST", "/api/v1/mailbox/recover", { body: { recovery: token } }));
+	if (/^mf_[a-z2-7]{32}$/.test(token)) enter({ token, ...await json("GET", "mailbox", { token }) });
+	else enter(await json("POST", "mailbox/recover", { body: { recovery: token } }));
 }
 
 function forget(box) {
@@ -80,7 +76,6 @@ function forget(box) {
 	show(boxes.at(-1) ?? null);
 }
 
-/** What a mailbox has to tell. */
 function tell(box, what, data) {
 	const here = box === current;
 	if (what === "message") {
@@ -90,7 +85,7 @@ function tell(box, what, data) {
 		box.greeted = true;
 		trouble();
 	} else if (what === "trouble") {
-		if (here) trouble(why(data));
+		if (here) trouble(data.status || !navigator.onLine ? reason(data) : t("lost"));
 	} else if (what === "expires-soon") {
 		say(t("soon"));
 		attempt(() => box.refresh())();
@@ -101,12 +96,10 @@ function tell(box, what, data) {
 	} else if (here && what === "removed") {
 		rowOf(data)?.parentNode.remove();
 		if (opened === data) close();
-	} else if (here && what === "reset") find(".list").replaceChildren();
+	}
 	count();
 	keep();
 }
-
-const why = (problem) => (problem.status || problem.code === "offline" && !navigator.onLine ? reason(problem) : t("lost"));
 
 function trouble(text = "") {
 	const place = $("trouble");
@@ -129,8 +122,6 @@ function count() {
 	if (empty) empty.hidden = current.messages.size > 0;
 }
 
-// What is on the page.
-
 function render() {
 	const parts = [boxes.length > 0 && switcher()];
 	if (!current) parts.push(welcome());
@@ -138,7 +129,7 @@ function render() {
 	else parts.push(card(), h("p.note", { id: "trouble", hidden: true }), h("div.panes",
 		h("section.inbox", { "aria-label": t("inbox") }, h("ol.list"),
 			h("div.empty", h("span.ripple"), h("p", t("empty")), h("p.quiet", t("emptywhy")))),
-		h("article.reader", { "aria-label": t("message") }, pick())));
+		h("article.reader", { "aria-label": t("content") }, pick())));
 	$("main").replaceChildren(...parts.filter(Boolean));
 	if (current?.live) current.messages.forEach(addRow);
 	count();
@@ -153,7 +144,7 @@ function tools() {
 	const theme = button(icon("moon"), () => {
 		localStorage.theme = root.dataset.theme = isDark() ? "light" : "dark";
 		theme.setAttribute("aria-pressed", isDark());
-	}, "", { "aria-label": t("dark"), "aria-pressed": String(isDark()), title: t("dark") });
+	}, "", { title: t("dark"), "aria-pressed": String(isDark()) });
 	const change = attempt(async ({ target }) => {
 		localStorage.language = target.value;
 		await speak(target.value);
@@ -165,7 +156,7 @@ function tools() {
 	$("tools").replaceChildren(
 		h("select", { "aria-label": t("language"), change }, Object.entries(LANGUAGES).map(([value, name]) =>
 			h("option", { value, lang: value, selected: value === language }, name))),
-		theme, button("?", help, "", { "aria-label": t("keys"), title: t("keys") }));
+		theme, button("?", help, "", { title: t("keys") }));
 	$("foot").replaceChildren(h("p", t("promise")), h("a", { href: "/api" }, "API"));
 }
 
@@ -178,12 +169,12 @@ function welcome() {
 	const spans = [...new Set([...SPANS.filter((secs) => secs <= info.ttl_max), info.ttl_default])].sort((a, b) => a - b);
 	const submit = attempt(() => {
 		const { name, domain, ttl } = Object.fromEntries(new FormData(form));
-		return create({ ttl: Number(ttl), local_part: name || undefined, domain });
+		return create({ ttl: +ttl, local_part: name || undefined, domain });
 	});
-	const plain = { dir: "ltr", autocomplete: "off", autocapitalize: "none", spellcheck: "false" };
+	const plain = { dir: "ltr", autocomplete: "off", autocapitalize: "none" };
 	const form = h("form", { submit }, h("button.main large", t("create")),
 		h("details", h("summary", t("choose")), h("div.fields",
-			h("label", t("name"), h("input", { name: "name", maxlength: 64, placeholder: t("random"), ...plain })),
+			h("label", t("name"), h("input", { name: "name", maxlength: 64, ...plain })),
 			info.domains.length > 0 && h("label", t("domain"), h("select", { name: "domain", dir: "ltr" },
 				info.domains.map(({ domain, domain_unicode: shown }) => h("option", { value: domain }, `@${shown ?? domain}`)))),
 			h("label", t("ttl"), h("select", { name: "ttl" }, spans.map((secs) =>
@@ -196,11 +187,7 @@ function welcome() {
 
 function over() {
 	const box = current;
-	const again = attempt(async () => {
-		await create({});
-		boxes.splice(boxes.indexOf(box), 1);
-		render();
-	});
+	const again = attempt(() => (forget(box), create({})));
 	return h("section.hero", h("h1", t(box.how)), h("p.lead", t("overwhy")),
 		button(t("create"), again, "main large"), button(t("close"), () => forget(box)));
 }
@@ -215,7 +202,8 @@ function card() {
 		say(t("extended", { t: $("timer").textContent }));
 	});
 	const erase = attempt(async () => {
-		await box.ask("DELETE", "mailbox");
+		box.stop();
+		await box.ask("DELETE", "mailbox").finally(() => void box.watch(tell));
 		box.end("erased", tell);
 	});
 	return h("section.card",
@@ -238,7 +226,7 @@ const copyAddress = attempt(async () => {
 function addRow(message) {
 	const code = message.codes?.[0]?.code;
 	find(".list").prepend(h("li", button([
-		h("bdi.who", sender(message)), h("time", moment(new Date(message.received_at))),
+		h("bdi.who", sender(message)), h("time", moment(message.received_at)),
 		h("span.what", { dir: "auto" }, subject(message)), code && h("span.tag", code),
 	], () => open(message.id), "row", { "data-id": message.id })));
 	mark(message.id);
@@ -254,7 +242,7 @@ const open = (id) => attempt(async () => {
 	const box = current;
 	const before = opened;
 	opened = id;
-	const message = await json("GET", `/api/v1/messages/${id}`, { token: box.token });
+	const message = await box.json("GET", `messages/${id}`);
 	if (opened !== id || box !== current) return;
 	box.read.add(id);
 	const parts = view(box, message, failed, () => remove(id)).flat(Infinity).filter(Boolean);
@@ -296,7 +284,7 @@ function tick() {
 	if (left === 0) attempt(() => current.refresh())();
 }
 
-/** Keys. Single letters can be turned off, for those whose tools send them by themselves. */
+/** Single letters can be turned off, for those whose tools send them by themselves. */
 function press(event) {
 	const { key, target } = event;
 	if (event.ctrlKey || event.altKey || event.metaKey || find("dialog[open]") || target.matches?.("input,select")) return;
@@ -317,7 +305,7 @@ function press(event) {
 	actions[key]();
 }
 
-/** Takes the secret of a shared link out of the address bar before anything else happens. */
+/** Takes the secret of a shared link out of the address bar, before anything else. */
 function shared() {
 	const secret = location.hash.slice(1);
 	if (secret) history.replaceState(null, "", location.pathname);
@@ -330,12 +318,12 @@ async function begin() {
 	await speak(preferred());
 	tools();
 	restore();
-	info = await json("GET", "/api/v1/info").catch(() => info);
+	info = await json("GET", "info").catch(() => info);
 	show(boxes.at(-1) ?? null);
 	if (secret) await attempt(() => reopen(secret))();
 	setInterval(tick, 1000);
 	setInterval(() => boxes.filter((box) => box !== current && box.live).forEach((box) =>
-		box.sync(tell).catch((why) => why.code === "no-such-mailbox" && box.end("expired", tell))), POLL);
+		box.sync(tell, box.cursor).catch((why) => why.code === "no-such-mailbox" && box.end("expired", tell))), POLL);
 }
 
 addEventListener("keydown", press);

@@ -1,12 +1,11 @@
 // The mailboxes that are open in this tab. Their tokens live in the tab's own storage and end with it.
 
-import { ask, json, stream } from "./api.js";
+import { ask, stream } from "./api.js";
 
 /** Browsers allow few connections to one server: so many tabs keep one open, the others ask now and then. */
 const STREAMS_MAX = 4;
 const POLL = 15_000;
 const PAUSE_MAX = 30_000;
-const KEEP = "mailboxes";
 
 /** Waits; not longer than until the network is back. */
 const pause = (time) => new Promise((go) => {
@@ -15,13 +14,11 @@ const pause = (time) => new Promise((go) => {
 });
 
 async function inTurn(work) {
-	if (!navigator.locks) return work();
-	for (let n = 0; n < STREAMS_MAX; n++) {
-		const had = await navigator.locks.request(`stream ${n}`, { ifAvailable: true },
-			async (lock) => lock && (await work(), true));
+	for (let n = 0; navigator.locks && n < STREAMS_MAX; n++) {
+		const had = await navigator.locks.request(`stream ${n}`, { ifAvailable: true }, async (lock) => lock && (await work(), true));
 		if (had) return;
 	}
-	await pause(POLL);
+	await (navigator.locks ? pause(POLL) : work());
 }
 
 export class Box {
@@ -41,27 +38,34 @@ export class Box {
 		return [...this.messages.keys()].filter((id) => !this.read.has(id)).length;
 	}
 
-	ask(method, path, more) {
-		return ask(method, `/api/v1/${path}`, { token: this.token, ...more });
+	ask(method, path, body) {
+		return ask(method, path, { token: this.token, body });
+	}
+
+	async json(...request) {
+		return (await this.ask(...request)).json();
 	}
 
 	async refresh() {
-		this.take(await json("GET", "/api/v1/mailbox", { token: this.token }));
+		this.take(await this.json("GET", "mailbox"));
 	}
 
 	async extend() {
-		const { ttl } = this;
-		this.take(await json("PATCH", "/api/v1/mailbox", { token: this.token, body: { ttl } }));
+		this.take(await this.json("PATCH", "mailbox", { ttl: this.ttl }));
 	}
 
-	/** Lists what came since the last time. */
-	async sync(tell) {
-		for (let more = true; more;) {
-			const page = await json("GET", `/api/v1/messages?cursor=${this.cursor}`, { token: this.token });
-			page.messages.forEach((message) => this.add(message, tell));
-			more = page.messages.length > 0 && page.cursor !== this.cursor;
+	/** Lists what came after `from`; from the beginning on also what is gone. */
+	async sync(tell, from = "0") {
+		const seen = new Set();
+		for (let page = { cursor: from, messages: [1] }; page.messages.length;) {
+			page = await this.json("GET", `messages?cursor=${page.cursor}`);
+			for (const message of page.messages) {
+				seen.add(message.id);
+				this.add(message, tell);
+			}
 			this.cursor = page.cursor;
 		}
+		if (from === "0") [...this.messages.keys()].forEach((id) => seen.has(id) || this.drop(id, tell));
 	}
 
 	add(message, tell) {
@@ -81,17 +85,6 @@ export class Box {
 		tell(this, how);
 	}
 
-	hear(name, data, tell) {
-		if (name === "message") this.add(data, tell);
-		else if (name === "removed") this.drop(data.id, tell);
-		else if (name === "closed") this.end("expired", tell);
-		else if (name === "reset") {
-			this.messages.clear();
-			this.cursor = "0";
-			tell(this, "reset");
-		} else tell(this, name);
-	}
-
 	stop() {
 		this.quit?.abort();
 	}
@@ -100,21 +93,28 @@ export class Box {
 	async watch(tell) {
 		this.stop();
 		const { signal } = (this.quit = new AbortController());
-		for (let fails = 0; !signal.aborted;) {
+		let fails = 0;
+		const hear = (name, data, id) => {
+			fails = 0;
+			this.cursor = id;
+			if (name === "message") this.add(data, tell);
+			else if (name === "removed") this.drop(data.id, tell);
+			else if (name === "closed") this.end("expired", tell);
+			else if (name === "reset") this.sync(tell).catch(() => this.watch(tell));
+			else tell(this, name);
+		};
+		while (!signal.aborted) {
 			try {
+				await this.refresh();
 				await this.sync(tell);
 				tell(this, "open");
-				await inTurn(() => stream(this.token, this.cursor, signal, (name, data, id) => {
-					fails = 0;
-					this.cursor = id ?? this.cursor;
-					this.hear(name, data, tell);
-				}));
+				await inTurn(() => stream(this.token, this.cursor, signal, hear));
+				await pause(1000);
 			} catch (why) {
 				if (signal.aborted) return;
-				if (why.status === 404 || why.status === 401) return this.end("expired", tell);
+				if (why.code === "no-such-mailbox") return this.end("expired", tell);
 				tell(this, "trouble", why);
-				const time = Math.max((why.wait ?? 0) * 1000, Math.min(PAUSE_MAX, 1000 * 2 ** fails++));
-				await pause(time * (1 + Math.random() / 4));
+				await pause(Math.max((why.wait ?? 0) * 1000, Math.min(PAUSE_MAX, 1000 * 2 ** fails++)) * (1 + Math.random() / 4));
 			}
 		}
 	}
@@ -123,11 +123,11 @@ export class Box {
 export const boxes = [];
 
 export function keep() {
-	const kept = boxes.filter((box) => box.live).map(({ token, recovery, ttl, address, name, expires, read }) =>
-		({ token, recovery, ttl, address, address_unicode: name, expires, read: [...read].slice(-500) }));
-	sessionStorage.setItem(KEEP, JSON.stringify(kept));
+	sessionStorage.mailboxes = JSON.stringify(boxes.filter((box) => box.live)
+		.map(({ token, recovery, ttl, address, name, expires, read }) =>
+			({ token, recovery, ttl, address, address_unicode: name, expires, read: [...read].slice(-500) })));
 }
 
 export function restore() {
-	boxes.push(...JSON.parse(sessionStorage.getItem(KEEP) ?? "[]").map((kept) => new Box(kept)));
+	boxes.push(...JSON.parse(sessionStorage.mailboxes ?? "[]").map((kept) => new Box(kept)));
 }

@@ -4,7 +4,7 @@ import { button, copy, h, say } from "./dom.js";
 import { code } from "./qr.js";
 import { t } from "./words.js";
 
-/** Opens a dialog; a button in it closes it, and whatever had the focus gets it back. */
+/** Opens one; whatever had the focus gets it back. */
 function open(title, ...content) {
 	const dialog = h("dialog", { "aria-labelledby": "title", close: () => dialog.remove() },
 		h("h2", { id: "title" }, title), ...content);

@@ -1,8 +1,8 @@
-// Small tools to build the page. Text is only ever set as text: nothing here, or anywhere in the page, makes markup of it.
+// Tools to build the page. Text is only ever set as text: nothing in the page makes markup of it.
 
 export const $ = (id) => document.getElementById(id);
 
-/** Builds an element, `tag.class`, of attributes and listeners, if the first argument is an object of them, and children. */
+/** An element, `tag.class`; first its attributes and listeners, if it has any, then its children. */
 export function h(kind, ...children) {
 	const [tag, name] = kind.split(".");
 	const element = document.createElement(tag);
@@ -22,8 +22,6 @@ export const button = (label, click, kind = "", attributes = {}) =>
 const ICONS = {
 	back: "M15 5l-7 7 7 7",
 	copy: "M9 9h11v11H9zM5 15H4V4h11v1",
-	file: "M6 3h8l4 4v14H6zM14 3v4h4",
-	link: "M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1",
 	moon: "M20 14A8 8 0 0 1 10 4a8 8 0 1 0 10 10z",
 	plus: "M12 5v14M5 12h14",
 	qr: "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h2v2h-2zM18 18h2v2h-2zM18 14h2M14 20h2",
@@ -35,21 +33,17 @@ const ICONS = {
 export const icon = (name) => svg("0 0 24 24", ICONS[name], "");
 
 /** A drawing, which says nothing to those who cannot see it. */
-export function svg(box, path, className) {
-	const space = "http://www.w3.org/2000/svg";
-	const drawing = document.createElementNS(space, "svg");
-	const line = document.createElementNS(space, "path");
-	drawing.setAttribute("viewBox", box);
-	drawing.setAttribute("class", className);
-	drawing.setAttribute("aria-hidden", "true");
-	line.setAttribute("d", path);
+export function svg(viewBox, d, name) {
+	const [drawing, line] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
+	for (const [key, value] of Object.entries({ viewBox, class: name, "aria-hidden": true })) drawing.setAttribute(key, value);
+	line.setAttribute("d", d);
 	drawing.append(line);
 	return drawing;
 }
 
 let quiet;
 
-/** Tells people something once, on screen and aloud, without taking their place in the page away. */
+/** Tells people something, on screen and aloud. */
 export function say(text) {
 	const place = $("say");
 	clearTimeout(quiet);
@@ -61,7 +55,7 @@ export function say(text) {
 	});
 }
 
-/** Copies text, also where the page came without TLS and browsers offer no clipboard. */
+/** Copies text, also on pages without TLS, which have no clipboard. */
 export async function copy(text) {
 	try {
 		await navigator.clipboard.writeText(text);

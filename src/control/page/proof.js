@@ -1,5 +1,4 @@
-// Proof of work: a number whose SHA-256 with the server's challenge begins with so many zero bits. The hash is written
-// out because browsers keep theirs from pages that came without TLS, and give one result at a time.
+// Proof of work. SHA-256 is written out: browsers keep theirs from pages that came without TLS.
 
 import { json } from "./api.js";
 
@@ -43,9 +42,9 @@ export function sha256(text) {
 	return state;
 }
 
-/** Asks for a challenge and solves it, a little at a time so that the page stays alive. */
+/** Solves a challenge of the server, a little at a time. */
 export async function prove() {
-	const { challenge, bits } = await json("POST", "/api/v1/challenges");
+	const { challenge, bits } = await json("POST", "challenges");
 	const zeros = ([one, two]) => (one ? Math.clz32(one) : 32 + Math.clz32(two));
 	for (let nonce = 0; ;) {
 		for (const end = performance.now() + 12; performance.now() < end;) {

@@ -34,7 +34,7 @@ function checks(data, count) {
 	return rest;
 }
 
-/** All bits of a symbol. The largest version has two blocks, whose bytes take turns. */
+/** All bits of a symbol. The largest has two blocks, whose bytes take turns. */
 function bitsOf(bytes, version) {
 	const blocks = version > 5 ? 2 : 1;
 	const room = WORDS[version - 1] - CHECKS[version - 1] * blocks;
@@ -47,7 +47,7 @@ function bitsOf(bytes, version) {
 	return [parts, sums].flatMap((all) => all[0].flatMap((_, i) => all.map((part) => byte(part[i])))).join("");
 }
 
-/** The symbol as rows of zeros and ones; nothing if the text is too long. */
+/** The symbol as rows of zeros and ones, if the text is not too long. */
 export function encode(text) {
 	const bytes = new TextEncoder().encode(text);
 	const version = WORDS.findIndex((words, i) => bytes.length + 2 <= words - CHECKS[i] * (i > 4 ? 2 : 1)) + 1;
@@ -103,11 +103,10 @@ export function encode(text) {
 	return symbols[costs.indexOf(Math.min(...costs))];
 }
 
-/** How hard a symbol is to read: long runs, and what looks like a corner and is none. */
+/** How hard a symbol is to read: what looks like a corner and is none, and long runs. */
 function cost(rows) {
-	const lines = [...rows, ...rows.map((_, x) => rows.map((row) => row[x]))].map((line) => line.join("")).join("2");
-	const count = (pattern) => lines.match(pattern)?.length ?? 0;
-	return count(/(?=0{5}|1{5})/g) + 40 * count(/(?=00001011101|10111010000)/g);
+	const lines = [...rows, ...rows.map((_, x) => rows.map((row) => row[x]))].map((line) => line.join(""));
+	return lines.join("2").match(/(?=0{6}|1{6}|00001011101|10111010000)/g)?.length ?? 0;
 }
 
 /** A drawing of a text, with the margin that scanners need. */

@@ -1,20 +1,17 @@
-// One message, opened. What its sender wrote is text here; its HTML is shown in a frame that can do nothing and that
-// belongs to nobody: a sandbox, with a policy of its own.
+// One message, opened. What its sender wrote is text here; HTML is shown in a frame that can do nothing and belongs to
+// nobody.
 
-import { json } from "./api.js";
-import { button, copy, h, icon, save, say } from "./dom.js";
+import { button, copy, h, save, say } from "./dom.js";
 import { moment, size, t } from "./words.js";
 
-/** How much source is shown; all of it can be saved. */
+/** So much source is shown; all of it can be saved. */
 const SOURCE_CHARS_MAX = 200_000;
 
-const person = (from) => from?.name || from?.address || t("unknown");
-export const sender = (message) => person(message.from);
+export const sender = ({ from }) => from?.name || from?.address || t("unknown");
 export const subject = (message) => message.subject?.trim() || t("nosubject");
 
-/** Builds the view of a message. `failed` is told what goes wrong. */
+/** The parts of a message's view. `failed` is told what goes wrong. */
 export function view(box, message, failed, remove) {
-	const about = message.headers;
 	const has = (list) => list?.length > 0;
 	const path = `messages/${message.id}`;
 	const take = async (part, name) => {
@@ -26,34 +23,32 @@ export function view(box, message, failed, remove) {
 	};
 	const raw = () => take("raw", `${message.queue_id}.${message.encrypted ? "age" : "eml"}`);
 	return [
-		h("header", {},
+		h("header",
 			h("h2", { tabindex: "-1", dir: "auto" }, subject(message)),
 			h("p.from", h("bdi.name", sender(message)), " ",
 				message.from?.name && h("bdi", message.from.address ?? "")),
-			h("p.quiet", h("time", { datetime: message.received_at }, moment(new Date(message.received_at))),
-				" · ", t(message.tls ? "tls" : "notls"),
-				has(about?.reply_to) && [" · Reply-To: ", h("bdi", about.reply_to[0].address ?? "")])),
-		(message.codes ?? []).slice(0, 1).map(({ code }) => h("div.code", h("span", t("code")),
-			h("output", code),
-			button(t("copycode"), () => copy(code).then(() => say(t("copied")), failed), "main"))),
-		has(message.links) && h("ul.links", { "aria-label": t("links") }, message.links.map(linkOf)),
+			h("p.quiet", h("time", moment(message.received_at)), " · ", t(message.tls ? "tls" : "notls"))),
+		h("div.facts",
+			(message.codes ?? []).slice(0, 1).map(({ code }) => h("div.code", h("span", t("code")), h("output", code),
+				button(t("copycode"), () => copy(code).then(() => say(t("copied")), failed), "main"))),
+			has(message.links) && h("ul.links", { "aria-label": t("links") }, message.links.map(linkOf))),
 		message.encrypted && h("p.note", t("encrypted")),
 		message.malformed && h("p.note", t("malformed")),
 		message.truncated && h("p.note", t("truncated")),
 		!message.encrypted && body(box, message, path, failed),
 		has(message.attachments) && h("section", h("h3", t("files")), h("ul.files",
-			message.attachments.map((file) => h("li", icon("file"), h("bdi", file.name),
+			message.attachments.map((file) => h("li", h("bdi", file.name),
 				h("span.quiet", size(file.size)),
 				button(t("save"), () => take(`attachments/${file.index}`, file.name), "", { "aria-label": `${t("save")}: ${file.name}` }))))),
 		h("footer", button(`${t("save")}: ${t("source")}`, raw), button(t("delete"), remove, "danger")),
 	];
 }
 
-/** A link in words of ours: where it really leads stands large, however it was dressed up. */
+/** A link in words of ours: where it really leads, however it was dressed up. */
 function linkOf({ url }) {
 	const to = new URL(url);
 	if (!/^https?:$/.test(to.protocol)) return null;
-	return h("li", icon("link"),
+	return h("li",
 		h("span.where", h("strong", { dir: "ltr" }, to.host),
 			h("span.quiet", { dir: "ltr" }, (to.pathname + to.search).slice(0, 120))),
 		h("a.button", { href: url, target: "_blank", rel: "noopener noreferrer nofollow" }, t("follow")));
@@ -64,9 +59,9 @@ function body(box, message, path, failed) {
 	const pane = h("div.pane");
 	const ways = {
 		rich: message.html && (() => frame(box, message, path, false, pane)),
-		text: () => h("div.text", { dir: "auto" }, message.text || t("notext")),
+		text: () => h("div.text", { dir: "auto" }, message.text),
 		headers: async () => {
-			const { headers } = await json("GET", `/api/v1/${path}/headers`, { token: box.token });
+			const { headers } = await box.json("GET", `${path}/headers`);
 			return h("dl.pairs", headers.map(({ name, value }) => [h("dt", name), h("dd", { dir: "auto" }, value)]));
 		},
 		source: async () => {
@@ -85,12 +80,12 @@ function body(box, message, path, failed) {
 	};
 	const tabs = names.map((name) => button(t(name), () => choose(name), "", { "data-way": name }));
 	choose(names[0]);
-	return [h("div.tabs", { role: "group", "aria-label": t("message") }, tabs), pane];
+	return [h("div.tabs", { role: "group", "aria-label": t("content") }, tabs), pane];
 }
 
 /** The frame, and above it what is not loaded. Its address is good for a minute and for this only. */
 async function frame(box, message, path, remote, pane) {
-	const { url } = await json("POST", `/api/v1/${path}/view`, { token: box.token, body: { remote } });
+	const { url } = await box.json("POST", `${path}/view`, { remote });
 	const blocked = message.html.remote.length;
 	const load = async () => pane.replaceChildren(await frame(box, message, path, true, pane));
 	return h("div.framed",
