@@ -7,6 +7,7 @@ mod attacks;
 mod client;
 mod document;
 mod house;
+mod page;
 mod reading;
 
 use client::{Answer, Events, parse, send};

@@ -246,3 +246,58 @@ proptest! {
         prop_assert_eq!(again, html.clean);
     }
 }
+
+#[test]
+fn images_from_elsewhere_come_over_https_when_they_are_asked_for() {
+    let shown = |html: &str| {
+        read(
+            html,
+            &Limits::default(),
+            Some(&mut |_: &str| Image::Unknown),
+            Remote::Shown,
+        )
+    };
+    for (source, address) in [
+        ("https://t.test/a.gif", Some("https://t.test/a.gif")),
+        (
+            "http://t.test/a.gif?b=c&amp;d",
+            Some("https://t.test/a.gif?b=c&amp;d"),
+        ),
+        ("//t.test/a.gif", Some("https://t.test/a.gif")),
+        ("HTTP://T.test/a", Some("https://T.test/a")),
+        ("ftp://t.test/a.gif", None),
+        ("javascript:alert(1)", None),
+        ("data:image/svg+xml,x", None),
+        ("/api/v1/info", None),
+        ("https:/\\t.test", None),
+    ] {
+        let html = shown(&format!("<p>x</p><img src=\"{source}\">"));
+        let expected = address.map(|it| format!(" src=\"{it}\""));
+        match expected {
+            Some(expected) => assert!(html.clean.contains(&expected), "{source}: {}", html.clean),
+            None => assert!(!html.clean.contains("src="), "{source}: {}", html.clean),
+        }
+        assert!(!html.clean.contains("data-remote"), "{source}");
+    }
+    for attack in ATTACKS {
+        let html = shown(attack);
+        for loud in ["<script", "<svg", "<math", "<iframe", "<style", "srcset"] {
+            assert!(!html.clean.contains(loud), "{loud} of {attack}");
+        }
+        for token in Tokens::new(&html.clean) {
+            let Token::Open(tag) = token else { continue };
+            let source = tag.value("src").unwrap_or_default();
+            let known =
+                source.is_empty() || is_data_image(&source) || source.starts_with("https://");
+            assert!(
+                known && (source.is_empty() || tag.name == "img"),
+                "{source} of {attack}"
+            );
+            assert!(
+                tag.attributes
+                    .iter()
+                    .all(|(name, _)| !name.starts_with("on"))
+            );
+        }
+    }
+}
