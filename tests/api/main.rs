@@ -9,6 +9,7 @@ mod document;
 mod house;
 mod page;
 mod reading;
+mod smuggling;
 
 use client::{Answer, Events, parse, send};
 use house::{House, bearer, settings};
