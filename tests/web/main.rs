@@ -166,6 +166,26 @@ fn the_canary_sings() {
 }
 
 #[test]
+fn the_api_by_keyboard() {
+    play("the_api_by_keyboard");
+}
+
+#[test]
+fn the_api_can_be_tried() {
+    play("the_api_can_be_tried");
+}
+
+#[test]
+fn the_api_is_accessible_in_the_dark() {
+    play("the_api_is_accessible_in_the_dark");
+}
+
+#[test]
+fn the_api_is_accessible_in_the_light() {
+    play("the_api_is_accessible_in_the_light");
+}
+
+#[test]
 fn the_judge_is_awake() {
     play("the_judge_is_awake");
 }

@@ -195,7 +195,9 @@ function tryIt(document_, path, method, operation) {
   })]);
   const schema = operation.requestBody?.content['application/json'].schema;
   const body = schema && h('textarea', { rows: 5, spellcheck: 'false' });
-  if (body) body.value = pretty(exampleOf(document_, schema));
+  // What need not be there is left to whoever tries: an example's name is somebody's soon.
+  const needed = body && fieldsOf(document_, schema).filter(({ required }) => required);
+  if (body) body.value = pretty(Object.fromEntries(needed.map(({ name, field }) => [name, exampleOf(document_, field)])));
   const answer = h('div', { class: 'answer' });
   const stop = h('button', { type: 'button', class: 'second', hidden: true }, 'Stop');
   const form = h('form', { class: 'try', submit: (event) => {
@@ -220,6 +222,7 @@ function operationOf(document_, path, method, operation) {
     operation.parameters && parameterList(operation.parameters),
     schema && h('h4', null, operation.requestBody.required ? 'Body' : 'Body, which may be missing'),
     schema && fieldList(document_, schema),
+    schema && block(pretty(exampleOf(document_, schema)), 'Example of a body'),
     h('h4', null, 'Answers'),
     h('div', null, Object.entries(operation.responses).map(([status, response]) => answerOf(document_, status, response))),
     tryIt(document_, path, method, operation));
