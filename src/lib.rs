@@ -12,6 +12,7 @@
 
 // Floor 1: values.
 pub mod clock;
+pub mod filter;
 pub mod metrics;
 pub mod settings;
 pub mod slab;

@@ -151,6 +151,7 @@ labels! {
         RelayDenied = "relay_denied",
         TooMany = "too_many",
         TryLater = "try_later",
+        UsedUp = "used_up",
     }
 
     /// Why a message was refused after its recipients had been accepted.
@@ -294,6 +295,14 @@ metrics! {
     store_mailboxes_erased as "mayfly_store_mailboxes_erased_total": Counter,
     /// Mailboxes whose time was up.
     store_mailboxes_expired as "mayfly_store_mailboxes_expired_total": Counter,
+    /// Mailboxes that took the last message that they were made for.
+    store_mailboxes_used_up as "mayfly_store_mailboxes_used_up_total": Counter,
+    /// Mailboxes that got a new token for a recovery ticket.
+    store_mailboxes_recovered as "mayfly_store_mailboxes_recovered_total": Counter,
+    /// Times that an address could not be created because somebody had held it not long before.
+    store_quarantine_refused as "mayfly_store_quarantine_refused_total": Counter,
+    /// Times that ended addresses came free before their time because too many had ended (`store.quarantine_addresses_max`).
+    store_quarantine_cut_short as "mayfly_store_quarantine_cut_short_total": Counter,
     /// How far behind its promise the last expiry was.
     store_expiry_lag as "mayfly_store_expiry_lag_seconds": Histogram<Latency>,
     /// Watchers dropped because they did not keep up.

@@ -10,35 +10,36 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &str)] = &[
     // Floor 1: values.
     ("clock", ""),
+    ("filter", "clock"),
     ("metrics", ""),
     ("settings", ""),
     ("slab", ""),
     // Floor 2: mail as data, and the timer wheel.
-    ("mail", "clock metrics settings slab"),
-    ("wheel", "clock metrics settings slab"),
+    ("mail", "clock filter metrics settings slab"),
+    ("wheel", "clock filter metrics settings slab"),
     // Floor 3: the four deciding rooms, which do not know one another.
-    ("policy", "clock metrics settings slab mail wheel"),
+    ("policy", "clock filter metrics settings slab mail wheel"),
     ("reading", "settings"),
-    ("smtp", "clock metrics settings slab mail wheel"),
-    ("store", "clock metrics settings slab mail wheel"),
+    ("smtp", "clock filter metrics settings slab mail wheel"),
+    ("store", "clock filter metrics settings slab mail wheel"),
     // Floor 4: all settings put together.
     (
         "config",
-        "clock metrics settings slab mail wheel policy reading smtp store",
+        "clock filter metrics settings slab mail wheel policy reading smtp store",
     ),
     // Floor 5: the two planes. The control plane asks the cores through the edge's inbox, never the other way.
     (
         "edge",
-        "clock metrics settings slab mail wheel policy reading smtp store config",
+        "clock filter metrics settings slab mail wheel policy reading smtp store config",
     ),
     (
         "control",
-        "clock metrics settings slab mail wheel policy reading smtp store config edge",
+        "clock filter metrics settings slab mail wheel policy reading smtp store config edge",
     ),
     // Floor 6: starts and stops both planes.
     (
         "server",
-        "clock metrics settings slab mail wheel policy reading smtp store config edge control",
+        "clock filter metrics settings slab mail wheel policy reading smtp store config edge control",
     ),
 ];
 

@@ -44,12 +44,8 @@ pub(super) fn place(
         Decision::RelayDenied => return Ok(Err(Reply::RelayDenied)),
         Decision::Mailbox {
             address,
-            must_exist: MustExist::Yes,
-        } => (address, Existence::Required),
-        Decision::Mailbox {
-            address,
-            must_exist: MustExist::No,
-        } => (address, Existence::Implied),
+            must_exist,
+        } => (address, existence(must_exist)),
     };
     if rules.self_authenticating != SelfAuthenticating::Off {
         let keys = &live.address_keys;
@@ -84,6 +80,14 @@ pub(super) fn place(
     Err(Later::Placed(owner, question, wants))
 }
 
+const fn existence(must_exist: MustExist) -> Existence {
+    match must_exist {
+        MustExist::No => Existence::Implied,
+        MustExist::Operators => Existence::Operators,
+        MustExist::Yes => Existence::Required,
+    }
+}
+
 /// What the owner of a mailbox has answered.
 pub(super) fn placed(
     core: &Rc<Core>,
@@ -108,6 +112,7 @@ fn held(
         Err(Unavailable::NoSuchMailbox) => Err(Reply::NoSuchMailbox),
         Err(Unavailable::MailboxFull) => Err(Reply::MailboxFull),
         Err(Unavailable::NoMemory) => Err(Reply::NoMemory),
+        Err(Unavailable::UsedUp) => Err(Reply::MailboxUsedUp),
     }
 }
 

@@ -305,6 +305,15 @@ impl Turns {
         metrics.store_mailboxes_created.add(tally.mailboxes_created);
         metrics.store_mailboxes_erased.add(tally.mailboxes_erased);
         metrics.store_mailboxes_expired.add(tally.mailboxes_expired);
+        metrics.store_mailboxes_used_up.add(tally.mailboxes_used_up);
+        let recovered = &metrics.store_mailboxes_recovered;
+        recovered.add(tally.mailboxes_recovered);
+        metrics
+            .store_quarantine_refused
+            .add(tally.quarantine_refused);
+        metrics
+            .store_quarantine_cut_short
+            .add(tally.quarantine_cut_short);
         metrics.store_watchers_dropped.add(tally.watchers_dropped);
         if tally.messages_expired + tally.mailboxes_expired > 0 {
             metrics

@@ -4,8 +4,8 @@
 //! its bytes back when it is dropped. So the books balance by construction: no path, however it
 //! ends, can keep bytes or return them twice.
 //!
-//! The two numbers are the only state in the inner ring that cores share. They are atomics, not a
-//! lock: a core never waits for another.
+//! The two numbers, and those of [`quota`](super::quota), are the only state in the inner ring that cores share. They are
+//! atomics, not a lock: a core never waits for another.
 
 #![forbid(unsafe_code)]
 

@@ -6,6 +6,7 @@ pub mod address;
 pub mod body;
 pub mod ledger;
 pub mod message;
+pub mod quota;
 pub mod trace;
 
 pub use address::{Address, Recipient, ReversePath};

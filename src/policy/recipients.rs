@@ -101,6 +101,8 @@ pub enum Decision {
 pub enum MustExist {
     /// Mail makes it.
     No,
+    /// Mail makes it, and it is the operator's.
+    Operators,
     /// It must have been created.
     Yes,
 }
@@ -272,7 +274,7 @@ fn check_separators(separators: &str) -> Result<(), RulesError> {
 fn postmaster(rules: &Rules) -> Decision {
     postmaster_address(rules).map_or(Decision::RelayDenied, |address| Decision::Mailbox {
         address,
-        must_exist: MustExist::No,
+        must_exist: MustExist::Operators,
     })
 }
 

@@ -31,6 +31,7 @@ impl<L> Session<L> {
             Err(reply) => {
                 let result = match reply {
                     Reply::MailboxFull => RecipientResult::MailboxFull,
+                    Reply::MailboxUsedUp => RecipientResult::UsedUp,
                     Reply::NoSuchMailbox => RecipientResult::NoSuchMailbox,
                     Reply::RelayDenied => RecipientResult::RelayDenied,
                     _ => RecipientResult::TryLater,

@@ -196,6 +196,8 @@ replies! {
     BareNewlineInMessage = R550 "5.5.2" "Message has a bare CR or LF",
     /// No such mailbox (RFC 3463 section 3.2).
     NoSuchMailbox = R550 "5.1.1" "No such mailbox here",
+    /// The mailbox has taken as many messages as it was made for, and will take no more (RFC 3463 section 3.3).
+    MailboxUsedUp = R550 "5.2.1" "Mailbox has taken its last message",
     /// A NUL in a message (RFC 5322 section 4).
     NulInMessage = R550 "5.5.2" "Message has a NUL",
     /// Mail for elsewhere is not taken (RFC 3463 section 3.8).

@@ -6,9 +6,10 @@
 #![forbid(unsafe_code)]
 
 use super::{
-    Budget, Entry, Event, MailboxState, NewMailbox, Sequence, TokenHash, Watcher, WhenFull,
+    Budget, Entry, Event, MailboxState, NewMailbox, Sequence, Takes, Terms, TokenHash, Watcher,
+    WhenFull,
 };
-use super::{ENTRY_COST_BYTES, MAILBOX_COST_BYTES, REMOVAL_COST_BYTES};
+use super::{ENTRY_COST_BYTES, MAILBOX_COST_BYTES, REMOVAL_COST_BYTES, TERMS_COST_BYTES};
 use crate::clock::Instant;
 use crate::mail::{Address, Message, Reservation};
 use crate::settings::Span;
@@ -32,6 +33,8 @@ pub(super) struct Mailbox<W> {
     pub(super) expires_at: Option<Instant>,
     /// The longest that its holder may make it live, counted from the moment they ask.
     pub(super) ttl_max: Duration,
+    /// What is particular about it.
+    terms: Option<Box<Terms>>,
     /// Its time was up while a message was under way to it, which is shown until `expires_at`. No
     /// other mail comes.
     pub(super) closing: bool,
@@ -86,6 +89,7 @@ impl<W> Mailbox<W> {
             created_at: now,
             expires_at: None,
             ttl_max: Duration::ZERO,
+            terms: None,
             closing: false,
             entries: VecDeque::new(),
             bytes: 0,
@@ -122,35 +126,64 @@ impl<W> Mailbox<W> {
         self.entries.len()
     }
 
+    /// How many messages it takes in its life, if not any number.
+    fn takes(&self) -> Option<&Takes> {
+        self.terms.as_ref()?.takes.as_ref()
+    }
+
+    fn takes_mut(&mut self) -> Option<&mut Takes> {
+        self.terms.as_mut()?.takes.as_mut()
+    }
+
+    /// Whether it has taken the last message that it was made for.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.takes().is_some_and(|it| it.end().is_some())
+    }
+
+    /// The most messages and bytes in it.
+    fn room(&self, budget: &Budget) -> (u32, u64) {
+        let terms = self.terms.as_deref();
+        let messages = terms.and_then(|it| it.messages_max);
+        let bytes = terms.and_then(|it| it.bytes_max);
+        (
+            messages.unwrap_or(budget.mailbox_messages_max),
+            bytes.unwrap_or(budget.mailbox_bytes_max).0,
+        )
+    }
+
     /// Whether one more message may be announced.
     pub(super) fn has_place(&self, budget: &Budget, declared_bytes: u64) -> bool {
+        // Who keeps a place may give it back: another message may have it then.
+        if self.takes().is_some_and(|it| self.leased >= it.left()) {
+            return false;
+        }
+        let (messages_max, bytes_max) = self.room(budget);
         let bytes = self.bytes.saturating_add(declared_bytes);
         match budget.when_mailbox_full {
             WhenFull::Defer => {
                 let messages = self.entries.len() as u64 + u64::from(self.leased);
-                messages < u64::from(budget.mailbox_messages_max)
-                    && bytes <= budget.mailbox_bytes_max.0
+                messages < u64::from(messages_max) && bytes <= bytes_max
             }
             // The oldest make room, but not for more than a whole mailbox.
-            WhenFull::DropOldest => {
-                self.leased < budget.mailbox_messages_max
-                    && declared_bytes <= budget.mailbox_bytes_max.0
-            }
+            WhenFull::DropOldest => self.leased < messages_max && declared_bytes <= bytes_max,
         }
     }
 
     /// Whether the oldest message must go before one of `bytes` comes.
     pub(super) fn must_evict(&self, budget: &Budget, bytes: u64) -> bool {
+        let (messages_max, bytes_max) = self.room(budget);
         budget.when_mailbox_full == WhenFull::DropOldest
             && !self.entries.is_empty()
-            && (self.entries.len() >= budget.mailbox_messages_max as usize
-                || self.bytes.saturating_add(bytes) > budget.mailbox_bytes_max.0)
+            && (self.entries.len() >= messages_max as usize
+                || self.bytes.saturating_add(bytes) > bytes_max)
     }
 
     /// What it and all in it cost.
     fn cost(&self) -> u64 {
         let removals = self.watched.as_ref().map_or(0, |it| it.removals.len());
+        let terms = self.terms.as_ref().map_or(0, |_| TERMS_COST_BYTES);
         MAILBOX_COST_BYTES
+            + terms
             + (self.entries.len() as u64 + u64::from(self.leased)) * ENTRY_COST_BYTES
             + removals as u64 * REMOVAL_COST_BYTES
     }
@@ -188,9 +221,51 @@ impl<W> Mailbox<W> {
             sequence,
             ends_at: now.plus(kept.0).max(after),
         };
+        self.count_taken(1, now);
         let entry = self.entry(&stored, now);
         self.entries.push_back(stored);
         entry
+    }
+
+    /// Counts messages of those that it takes. With the last its end comes nearer.
+    fn count_taken(&mut self, messages: u32, now: Instant) {
+        // One that stays for what was under way goes with what came last, which is promised its time.
+        let shown = self.expires_at.filter(|_| self.closing);
+        let Some(takes) = self.takes_mut() else {
+            return;
+        };
+        if !takes.count(messages, now) {
+            return;
+        }
+        takes.show_until(shown.unwrap_or(now));
+        self.end_with_last();
+        if let Some(watched) = &mut self.watched {
+            watched.told_soon = None;
+        }
+    }
+
+    /// Brings its end to where its last message has put it, if that is nearer.
+    fn end_with_last(&mut self) {
+        if let Some(last) = self.takes().and_then(Takes::end) {
+            self.expires_at = self.expires_at.map(|end| end.min(last));
+        }
+    }
+
+    /// Its time is up, but what comes now was under way: it is shown until then, and nothing else comes.
+    pub(super) fn stay_for_late(&mut self, shown: Instant) {
+        self.closing = true;
+        self.expires_at = self.expires_at.map(|end| end.max(shown));
+        if let Some(takes) = self.takes_mut() {
+            takes.show_until(shown);
+        }
+    }
+
+    /// How long a message is sure to be kept that came just now, unless its holder wants otherwise: one more message may
+    /// be all that the mailbox was made for.
+    pub(super) fn promise(&self, entry: &Entry, now: Instant) -> Instant {
+        let last = self.takes().map(|it| it.may_end(now));
+        let last = last.filter(|_| !self.closing);
+        last.map_or(entry.expires_at, |end| end.min(entry.expires_at))
     }
 
     /// When a message here is to go, whether it was kept until then or not.
@@ -296,6 +371,8 @@ impl<W> Mailbox<W> {
             messages,
             bytes,
             last: self.last,
+            takes: self.takes().copied(),
+            plan: self.terms.as_ref().and_then(|it| it.plan.clone()),
         }
     }
 
@@ -316,15 +393,26 @@ impl<W> Mailbox<W> {
         let watched = self.watched.as_ref()?;
         let untold = !watched.watchers.is_empty() && watched.told_soon.is_none();
         let end = self.expires_at.filter(|_| untold)?;
+        if self.is_used_up() {
+            // Its end has just come nearer: that is news.
+            return Some(Instant::ZERO);
+        }
         Some(Instant::ZERO.plus(end.since(Instant::ZERO).saturating_sub(soon.0)))
     }
 
-    /// Gives the mailbox to the holder of a token.
-    pub(super) fn give(&mut self, wanted: NewMailbox, now: Instant) {
+    /// Gives the mailbox to the holder of a token. `terms` pays for what is particular about it, if anything is.
+    pub(super) fn give(&mut self, wanted: NewMailbox, terms: Option<Reservation>, now: Instant) {
+        if let Some(terms) = terms {
+            self.reservation.absorb(terms);
+        }
         self.token = Some(wanted.token);
         self.ttl_max = wanted.ttl_max;
+        self.terms = wanted.terms;
         self.created_at = now;
         self.expires_at = Some(self.end_after(wanted.ttl, now));
+        // What waits here already is part of what it takes.
+        let waiting = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        self.count_taken(waiting, now);
     }
 
     fn end_after(&self, ttl: Duration, now: Instant) -> Instant {
@@ -335,6 +423,7 @@ impl<W> Mailbox<W> {
     pub(super) fn extend(&mut self, ttl: Duration, now: Instant) {
         self.expires_at = Some(self.end_after(ttl, now));
         self.closing = false;
+        self.end_with_last();
         if let Some(watched) = &mut self.watched {
             watched.told_soon = None;
         }
@@ -355,6 +444,10 @@ impl<W> Mailbox<W> {
                 .is_none_or(|it| it.sequence <= self.last)
         );
         assert!(!self.is_idle(), "an empty mailbox that nobody holds");
+        if let Some(last) = self.takes().and_then(Takes::end) {
+            let end = self.expires_at.expect("it was created");
+            assert!(end <= last, "a mailbox that is used up lives on");
+        }
     }
 }
 
@@ -528,6 +621,8 @@ mod tests {
         let cost = mailbox + address + watched + indexes + Wheel::<u32>::TIMER_BYTES;
         assert!(cost as u64 <= MAILBOX_COST_BYTES, "{cost}");
         assert!(cost as u64 * 2 > MAILBOX_COST_BYTES, "{cost}");
+        let terms = size_of::<Terms>() + MALLOC_BYTES;
+        assert!(terms as u64 <= TERMS_COST_BYTES, "{terms}");
     }
 
     #[test]

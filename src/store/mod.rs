@@ -9,8 +9,10 @@
 mod index;
 mod mailbox;
 pub mod shard;
+pub mod terms;
 
 pub use shard::Shard;
+pub use terms::{Takes, Terms};
 
 use crate::clock::Instant;
 use crate::mail::{Address, Message};
@@ -29,9 +31,10 @@ settings! {
         pub memory: Bytes = Bytes(0),
         /// How long a mailbox lives when its creator does not say.
         pub mailbox_ttl_default: Span = Span::secs(3600),
-        /// The longest that a mailbox may be made to live, extensions included, counted from now.
+        /// The longest that a mailbox may be made to live, extensions included, counted from now. 7 days at most.
         pub mailbox_ttl_max: Span = Span::secs(24 * 3600),
-        /// The longest that a message is kept, whatever its mailbox does.
+        /// The longest that a message is kept, whatever its mailbox does: in a mailbox that lives for 7 days a message goes after
+        /// one, unless this is raised as well. It also bounds mail that waits where nobody holds the address. 7 days at most.
         pub message_ttl_max: Span = Span::secs(24 * 3600),
         /// The most messages in one mailbox.
         pub mailbox_messages_max: u32 = 500,
@@ -40,6 +43,17 @@ settings! {
         pub mailbox_bytes_max: Bytes = Bytes::mib(64),
         /// What happens when a mailbox is full.
         pub when_mailbox_full: WhenFull = WhenFull::Defer,
+        /// How long a mailbox that was made for so many messages lives when it has taken the last of them, unless its time ends
+        /// before.
+        pub after_last_message: Span = Span::secs(900),
+        /// How long an address that has ended, expired or erased, is given to nobody: who held it may be known by it elsewhere, and
+        /// mail for them may still be under way. Up to a quarter longer in fact. "0s" turns it off.
+        /// Addresses are remembered as keyed marks from which none can be read, and forgotten when mayfly stops.
+        pub address_quarantine: Span = Span::secs(24 * 3600),
+        /// Ended addresses for which each core has room. Price: 4 bytes each, taken as they come. Up to as many, fewer than one other
+        /// address in a thousand is taken for one of them and cannot be created; with twice as many one in eight. Beyond that the
+        /// oldest come free before their time.
+        pub quarantine_addresses_max: u32 = 250_000,
         /// How long before a mailbox expires its watchers are told.
         pub expires_soon: Span = Span::secs(300),
         /// The most event streams and waiting calls on one mailbox. Price: one bounded queue each.
@@ -61,6 +75,9 @@ choices! {
 /// its address, its timer, its places in two indexes, and the list of what was removed (a test
 /// holds this against the sizes of these).
 pub const MAILBOX_COST_BYTES: u64 = 512;
+
+/// What [`Terms`] cost the mailbox that has some, in bytes of the budget.
+pub const TERMS_COST_BYTES: u64 = 128;
 
 /// What a message costs in each mailbox beside its body, in bytes of the budget: its place there
 /// and, once, its envelope with the longest reverse-path and what a body needs beside its bytes.
@@ -127,7 +144,7 @@ impl fmt::Debug for TokenHash {
 }
 
 /// What a mailbox is to be when it is created.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct NewMailbox {
     /// The hash of the token that will open it.
     pub token: TokenHash,
@@ -136,6 +153,8 @@ pub struct NewMailbox {
     /// The longest that it may be made to live, extensions included, counted from then on. What the operator grants to
     /// its creator; `mailbox_ttl_max` for everybody else.
     pub ttl_max: Duration,
+    /// What else is particular about it.
+    pub terms: Option<Box<Terms>>,
 }
 
 impl NewMailbox {
@@ -146,6 +165,7 @@ impl NewMailbox {
             token,
             ttl,
             ttl_max,
+            terms: None,
         }
     }
 }
@@ -169,15 +189,19 @@ pub struct Sequence(pub u64);
 pub enum Existence {
     /// It must have been created.
     Required,
-    /// Mail makes it.
+    /// Mail makes it, unless its address has ended not long ago.
     Implied,
+    /// Mail makes it in any case: it is the operator's, and nobody can have held it before.
+    Operators,
 }
 
 /// Why a recipient cannot have a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unavailable {
-    /// No such mailbox, and it must exist.
+    /// No such mailbox, and it must exist; or it has ended, and mail does not make it anew so soon.
     NoSuchMailbox,
+    /// The mailbox has taken as many messages as it was made for.
+    UsedUp,
     /// The mailbox has no place left.
     MailboxFull,
     /// The byte budget is used up.
@@ -187,7 +211,7 @@ pub enum Unavailable {
 /// Why a mailbox could not be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreateError {
-    /// Somebody holds that address.
+    /// Somebody holds that address, or has held it not long ago.
     Taken,
     /// The byte budget is used up.
     NoMemory,
@@ -221,6 +245,10 @@ pub struct MailboxState {
     pub bytes: u64,
     /// The number given last.
     pub last: Sequence,
+    /// How many messages it takes in its life, if not any number.
+    pub takes: Option<Takes>,
+    /// The plan under which it was created, if it has a name.
+    pub plan: Option<Arc<str>>,
 }
 
 /// A message as it stands in a mailbox.
@@ -253,7 +281,7 @@ pub enum Event {
         /// When.
         expires_at: Instant,
     },
-    /// The mailbox is gone; nothing will follow.
+    /// The mailbox is gone, or its token is; nothing will follow.
     Closed {
         /// The number of this event.
         sequence: Sequence,
@@ -323,6 +351,14 @@ pub struct Tally {
     pub mailboxes_erased: u64,
     /// Mailboxes whose time was up.
     pub mailboxes_expired: u64,
+    /// Mailboxes that took the last message that they were made for.
+    pub mailboxes_used_up: u64,
+    /// Mailboxes that got a new token because the old one was lost.
+    pub mailboxes_recovered: u64,
+    /// Times that an address could not be created because it has ended not long ago.
+    pub quarantine_refused: u64,
+    /// Times that ended addresses came free before their time.
+    pub quarantine_cut_short: u64,
     /// Watchers that were gone or too slow.
     pub watchers_dropped: u64,
     /// The longest that something stayed in memory after its time was up. It was not shown then.

@@ -15,9 +15,10 @@ use super::mailbox::Mailbox;
 use super::{
     Budget, CreateError, ENTRY_COST_BYTES, Entry, Event, Existence, Expiry, HashKey, Holder,
     LATE_MESSAGE_SHOWN, Lease, MAILBOX_COST_BYTES, MailboxId, MailboxState, NewMailbox, Sequence,
-    Tally, TokenHash, Unavailable, Watcher,
+    TERMS_COST_BYTES, Tally, TokenHash, Unavailable, Watcher,
 };
 use crate::clock::Instant;
+use crate::filter::{Filter, Measure, Shown};
 use crate::mail::{Address, Ledger, Message, Reservation};
 use crate::slab::Slab;
 use crate::wheel::Wheel;
@@ -39,6 +40,8 @@ pub struct Shard<W> {
     mailboxes: Slab<Mailbox<W>>,
     by_address: Index,
     by_token: Index,
+    /// Addresses that were held and have ended not long ago.
+    ended: Filter,
     /// At most one timer for each mailbox, with its place.
     wheel: Wheel<u32>,
     /// Messages in all mailboxes.
@@ -70,6 +73,7 @@ impl<W: Watcher> Shard<W> {
             mailboxes: Slab::new(),
             by_address: Index::default(),
             by_token: Index::default(),
+            ended: Filter::new(),
             wheel: Wheel::new(),
             messages: 0,
             tally: Tally::default(),
@@ -85,7 +89,9 @@ impl<W: Watcher> Shard<W> {
     /// existence is implied.
     ///
     /// # Errors
-    /// [`Unavailable::NoSuchMailbox`] when the mailbox must exist and was not created, or its time is up;
+    /// [`Unavailable::NoSuchMailbox`] when the mailbox must exist and was not created, or its time is up, be it that mail
+    /// makes mailboxes but not those that ended a short while ago;
+    /// [`Unavailable::UsedUp`] when it has taken as many messages as it was made for;
     /// [`Unavailable::MailboxFull`] when it has no place or not enough bytes left, and, if its existence is
     /// implied, while a mailbox of that address only waits for what is under way to it;
     /// [`Unavailable::NoMemory`] when the ledger cannot pay for the place.
@@ -102,7 +108,11 @@ impl<W: Watcher> Shard<W> {
                 (index, self.pay(ENTRY_COST_BYTES)?)
             }
             (None, Existence::Required) => return Err(Unavailable::NoSuchMailbox),
-            (None, Existence::Implied) => {
+            // Nobody may ever read it: who held the address is gone, and who gets it next must not.
+            (None, Existence::Implied) if self.has_ended(address, now) => {
+                return Err(Unavailable::NoSuchMailbox);
+            }
+            (None, Existence::Implied | Existence::Operators) => {
                 let place = self.pay(ENTRY_COST_BYTES)?;
                 let mailbox = Mailbox::new(address.clone(), now, self.pay(MAILBOX_COST_BYTES)?);
                 if !mailbox.has_place(&self.budget, declared_bytes) {
@@ -144,15 +154,19 @@ impl<W: Watcher> Shard<W> {
         self.expire_messages(index, now, &mut { usize::MAX });
         self.evict_for(index, message.body.len() as u64);
         let kept = self.budget.message_ttl_max;
+        let soon = self.budget.expires_soon;
         let mailbox = self.mailbox_mut(index);
         if mailbox.closing || mailbox.is_past(now) {
-            let shown = now.plus(LATE_MESSAGE_SHOWN);
-            mailbox.closing = true;
-            mailbox.expires_at = mailbox.expires_at.map(|end| end.max(shown));
+            mailbox.stay_for_late(now.plus(LATE_MESSAGE_SHOWN));
         }
+        let took_more = !mailbox.is_used_up();
         let entry = mailbox.fill_place(message, kept, now);
-        let kept_until = entry.expires_at;
-        let dropped = mailbox.tell(&Event::Arrived(entry));
+        let kept_until = mailbox.promise(&entry, now);
+        let mut dropped = mailbox.tell(&Event::Arrived(entry));
+        if took_more && mailbox.is_used_up() {
+            dropped += mailbox.tell_soon(soon, now);
+            self.tally.mailboxes_used_up += 1;
+        }
         self.messages += 1;
         self.tally.messages_delivered += 1;
         self.tally.watchers_dropped += dropped as u64;
@@ -175,7 +189,8 @@ impl<W: Watcher> Shard<W> {
         match existence {
             Existence::Required if ending || unheld => Err(Unavailable::NoSuchMailbox),
             // Mail for this address will be welcome again soon.
-            Existence::Implied if ending => Err(Unavailable::MailboxFull),
+            Existence::Implied | Existence::Operators if ending => Err(Unavailable::MailboxFull),
+            _ if mailbox.is_used_up() => Err(Unavailable::UsedUp),
             _ if !mailbox.has_place(&self.budget, declared_bytes) => Err(Unavailable::MailboxFull),
             _ => Ok(()),
         }
@@ -203,7 +218,7 @@ impl<W: Watcher> Shard<W> {
     /// theirs.
     ///
     /// # Errors
-    /// [`CreateError::Taken`] when somebody holds the address, or the token is in use;
+    /// [`CreateError::Taken`] when somebody holds the address or has held it not long ago, or the token is in use;
     /// [`CreateError::NoMemory`] when the ledger cannot pay for a mailbox.
     pub fn create(
         &mut self,
@@ -217,6 +232,13 @@ impl<W: Watcher> Shard<W> {
         if taken || self.find_token(&token).is_some() {
             return Err(CreateError::Taken);
         }
+        if self.has_ended(address, now) {
+            self.tally.quarantine_refused += 1;
+            return Err(CreateError::Taken);
+        }
+        let terms = wanted.terms.as_ref().map(|_| TERMS_COST_BYTES);
+        let terms = terms.map(|bytes| self.ledger.reserve(bytes).ok_or(CreateError::NoMemory));
+        let terms = terms.transpose()?;
         let index = match found {
             Some(index) => {
                 // Whoever read this mailbox as the operator must not read on in the holder's.
@@ -230,7 +252,7 @@ impl<W: Watcher> Shard<W> {
                 self.add(Mailbox::new(address.clone(), now, paid))
             }
         };
-        self.mailbox_mut(index).give(wanted, now);
+        self.mailbox_mut(index).give(wanted, terms, now);
         self.by_token.insert(self.key.hash(&token.0), index);
         self.tally.mailboxes_created += 1;
         self.arm(index);
@@ -261,10 +283,33 @@ impl<W: Watcher> Shard<W> {
         Some(self.mailbox(index).state(now))
     }
 
+    /// Gives the mailbox of one token to the holder of another. The old one is dead, and whoever watched with it hears no
+    /// more. `None` if there is none.
+    pub fn recover(
+        &mut self,
+        old: &TokenHash,
+        new: TokenHash,
+        now: Instant,
+    ) -> Option<MailboxState> {
+        let index = self.held(&Holder::Token(*old), now)?;
+        if self.find_token(&new).is_some() {
+            return None;
+        }
+        let mailbox = self.mailbox_mut(index);
+        mailbox.token = Some(new);
+        let dropped = mailbox.tell_closed();
+        self.tally.watchers_dropped += dropped as u64;
+        self.tally.mailboxes_recovered += 1;
+        self.by_token.remove(self.key.hash(&old.0), index);
+        self.by_token.insert(self.key.hash(&new.0), index);
+        self.checked();
+        Some(self.mailbox(index).state(now))
+    }
+
     /// Erases the mailbox and all its mail; its token is dead. `None` if there is none.
     pub fn erase(&mut self, holder: &Holder, now: Instant) -> Option<()> {
         let index = self.held(holder, now)?;
-        self.close(index, End::Erased);
+        self.close(index, End::Erased, now);
         self.checked();
         Some(())
     }
@@ -402,7 +447,7 @@ impl<W: Watcher> Shard<W> {
         }
         mailbox.settle();
         if mailbox.len() == 0 {
-            self.close(index, End::Expired);
+            self.close(index, End::Expired, now);
         } else {
             self.arm(index);
         }
@@ -431,9 +476,9 @@ impl<W: Watcher> Shard<W> {
     fn after_change(&mut self, index: u32, now: Instant) {
         let mailbox = self.mailbox(index);
         if mailbox.is_over(now) {
-            self.close(index, End::Expired);
+            self.close(index, End::Expired, now);
         } else if mailbox.is_idle() {
-            self.close(index, End::Idle);
+            self.close(index, End::Idle, now);
         } else {
             self.arm(index);
         }
@@ -453,8 +498,28 @@ impl<W: Watcher> Shard<W> {
         }
     }
 
+    /// Remembers for a while that an address was somebody's.
+    fn keep_from_others(&mut self, hash: u64, now: Instant) {
+        let measure = Measure {
+            time: self.budget.address_quarantine.0,
+            room: self.budget.quarantine_addresses_max,
+        };
+        if measure.time.is_zero() {
+            self.ended = Filter::new();
+        } else if self.ended.show(hash, measure, now) == Shown::KeptForOthers {
+            self.tally.quarantine_cut_short += 1;
+        }
+    }
+
+    /// Whether an address was somebody's not long ago.
+    fn has_ended(&self, address: &Address, now: Instant) -> bool {
+        let hash = self.key.hash(address.as_str().as_bytes());
+        let time = self.budget.address_quarantine.0;
+        self.ended.knows(hash, time, now)
+    }
+
     /// Lets a mailbox go with all that is in it.
-    fn close(&mut self, index: u32, end: End) {
+    fn close(&mut self, index: u32, end: End, now: Instant) {
         let key = self.mailboxes.key_at(index).expect(LIVES);
         let mut mailbox = self.mailboxes.remove(key).expect(LIVES);
         self.tally.watchers_dropped += mailbox.tell_closed() as u64;
@@ -462,6 +527,7 @@ impl<W: Watcher> Shard<W> {
         self.by_address.remove(hash, index);
         if let Some(token) = mailbox.token {
             self.by_token.remove(self.key.hash(&token.0), index);
+            self.keep_from_others(hash, now);
         }
         mailbox.timer.map(|timer| self.wheel.remove(timer));
         self.messages -= mailbox.len();

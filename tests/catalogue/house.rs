@@ -142,6 +142,7 @@ impl House {
         let existence = match must_exist {
             MustExist::Yes => Existence::Required,
             MustExist::No => Existence::Implied,
+            MustExist::Operators => Existence::Operators,
         };
         let shard = OWNER_KEY.owner_of_address(address, SHARDS);
         match self.shards[shard].lease(address, existence, declared_bytes, now) {
@@ -153,6 +154,7 @@ impl House {
             Err(Unavailable::NoSuchMailbox) => Err(Reply::NoSuchMailbox),
             Err(Unavailable::MailboxFull) => Err(Reply::MailboxFull),
             Err(Unavailable::NoMemory) => Err(Reply::NoMemory),
+            Err(Unavailable::UsedUp) => Err(Reply::MailboxUsedUp),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use super::world::{address, token, try_body, wrap};
 use super::*;
-use mayfly::store::{ENTRY_COST_BYTES, MAILBOX_COST_BYTES, MailboxState, NewMailbox};
+use mayfly::store::{ENTRY_COST_BYTES, MAILBOX_COST_BYTES, MailboxState, NewMailbox, Takes, Terms};
 use proptest::sample::Index;
 use proptest::test_runner::TestCaseError;
 
@@ -13,12 +13,15 @@ const MESSAGES_MAX: u32 = 4;
 const BYTES_MAX: u64 = 100;
 const MAILBOX_TTL_MAX: u64 = 90;
 const MESSAGE_TTL_MAX: u64 = 60;
+const AFTER_LAST: u64 = 20;
+const QUARANTINE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Create {
         address: u32,
         ttl: u64,
+        takes: Option<u32>,
     },
     Delete {
         who: Who,
@@ -40,11 +43,14 @@ pub(crate) enum Step {
     },
     Lease {
         address: u32,
-        implied: bool,
+        existence: Existence,
         bytes: u64,
     },
     Pass {
         millis: u64,
+    },
+    Recover {
+        pick: Index,
     },
     Release {
         pick: Index,
@@ -67,16 +73,26 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     };
     let ttl = || prop_oneof![0..5_u64, 0..2 * MAILBOX_TTL_MAX];
     prop_oneof![
-        3 => (0..ADDRESSES, ttl()).prop_map(|(address, ttl)| Step::Create { address, ttl }),
+        4 => (0..ADDRESSES, ttl(), prop::option::of(1..4_u32))
+            .prop_map(|(address, ttl, takes)| Step::Create { address, ttl, takes }),
         2 => (who(), any::<Index>()).prop_map(|(who, pick)| Step::Delete { who, pick }),
         6 => (any::<Index>(), 0..60_usize).prop_map(|(pick, bytes)| Step::Deliver { pick, bytes }),
         1 => who().prop_map(|who| Step::Erase { who }),
         3 => (0..20_usize).prop_map(|work| Step::Expire { work }),
         1 => (who(), ttl()).prop_map(|(who, ttl)| Step::Extend { who, ttl }),
-        8 => (0..ADDRESSES, any::<bool>(), 0..70_u64)
-            .prop_map(|(address, implied, bytes)| Step::Lease { address, implied, bytes }),
+        8 => (0..ADDRESSES, existence(), 0..70_u64)
+            .prop_map(|(address, existence, bytes)| Step::Lease { address, existence, bytes }),
         6 => prop_oneof![0..200_u64, 0..40_000_u64].prop_map(|millis| Step::Pass { millis }),
+        1 => any::<Index>().prop_map(|pick| Step::Recover { pick }),
         2 => any::<Index>().prop_map(|pick| Step::Release { pick }),
+    ]
+}
+
+fn existence() -> impl Strategy<Value = Existence> {
+    prop_oneof![
+        4 => Just(Existence::Required),
+        3 => Just(Existence::Implied),
+        1 => Just(Existence::Operators),
     ]
 }
 
@@ -89,8 +105,50 @@ struct Box {
     expires_at: Option<Instant>,
     closing: bool,
     leased: u32,
+    /// How many more messages it takes, and the end that the last of them has set.
+    takes: Option<(u32, Option<Instant>)>,
     /// Name, bytes and end of each message, in order of arrival.
     mail: Vec<(u128, usize, Instant)>,
+}
+
+impl Box {
+    /// One that nobody holds.
+    fn new(address: u32, now: Instant) -> Self {
+        Self {
+            address,
+            token: None,
+            created_at: now,
+            expires_at: None,
+            closing: false,
+            leased: 0,
+            takes: None,
+            mail: Vec::new(),
+        }
+    }
+
+    /// Counts messages of those that it takes.
+    fn count(&mut self, messages: u32, now: Instant) {
+        let Some((left, None)) = self.takes else {
+            return;
+        };
+        let left = left.saturating_sub(messages);
+        let shown = self.expires_at.filter(|_| self.closing);
+        let end = (left == 0).then(|| now.plus(secs(AFTER_LAST)).max(shown.unwrap_or(now)));
+        self.takes = Some((left, end));
+        self.end_with_last();
+    }
+
+    fn end_with_last(&mut self) {
+        if let Some((_, Some(last))) = self.takes {
+            self.expires_at = self.expires_at.map(|end| end.min(last));
+        }
+    }
+}
+
+/// When a held address came to its end, and when the shard had surely seen to it.
+struct Ended {
+    at: Instant,
+    seen_by: Option<Instant>,
 }
 
 struct Pair {
@@ -102,6 +160,7 @@ struct Pair {
     /// Leases with the number of the model's mailbox.
     leases: Vec<(Lease, u64)>,
     tokens: Vec<u64>,
+    ended: BTreeMap<u32, Ended>,
     next: u64,
 }
 
@@ -113,6 +172,8 @@ pub(crate) fn run(when_mailbox_full: WhenFull, steps: Vec<Step>) -> Result<(), T
         mailbox_messages_max: MESSAGES_MAX,
         mailbox_bytes_max: Bytes(BYTES_MAX),
         when_mailbox_full,
+        address_quarantine: Span(QUARANTINE),
+        quarantine_addresses_max: 1_000,
         ..Budget::default()
     };
     let mut pair = Pair {
@@ -123,6 +184,7 @@ pub(crate) fn run(when_mailbox_full: WhenFull, steps: Vec<Step>) -> Result<(), T
         boxes: BTreeMap::new(),
         leases: Vec::new(),
         tokens: vec![0],
+        ended: BTreeMap::new(),
         next: 1,
     };
     for step in steps {
@@ -136,14 +198,21 @@ pub(crate) fn run(when_mailbox_full: WhenFull, steps: Vec<Step>) -> Result<(), T
 impl Pair {
     fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
         match step {
-            Step::Create { address, ttl } => self.create(address, ttl)?,
+            Step::Create {
+                address,
+                ttl,
+                takes,
+            } => self.create(address, ttl, takes)?,
             Step::Delete { who, pick } => self.delete(&who, pick)?,
             Step::Deliver { pick, bytes } => self.deliver(pick, bytes),
             Step::Erase { who } => {
                 let found = self.held(&who);
                 let erased = self.shard.erase(&self.holder(&who), self.now);
                 prop_assert_eq!(erased.is_some(), found.is_some());
-                found.map(|number| self.boxes.remove(&number));
+                let gone = found.and_then(|number| self.boxes.remove(&number));
+                if let Some(it) = gone.filter(|it| it.token.is_some()) {
+                    self.has_ended(it.address);
+                }
             }
             Step::Expire { work } => {
                 self.shard.expire(self.now, work);
@@ -151,10 +220,20 @@ impl Pair {
             Step::Extend { who, ttl } => self.extend(&who, ttl)?,
             Step::Lease {
                 address,
-                implied,
+                existence,
                 bytes,
-            } => self.lease(address, implied, bytes)?,
+            } => self.lease(address, existence, bytes)?,
             Step::Pass { millis } => self.now = self.now.plus(Duration::from_millis(millis)),
+            Step::Recover { pick } => {
+                let (old, new) = (*pick.get(&self.tokens), self.fresh());
+                let found = self.boxes.values_mut().find(|it| it.token == Some(old));
+                let recovered = self.shard.recover(&token(old), token(new), self.now);
+                prop_assert_eq!(recovered.is_some(), found.is_some());
+                if let Some(it) = found {
+                    it.token = Some(new);
+                    self.tokens.push(new);
+                }
+            }
             Step::Release { pick } => {
                 if !self.leases.is_empty() {
                     let (lease, number) = self.leases.remove(pick.index(self.leases.len()));
@@ -177,41 +256,69 @@ impl Pair {
     /// Lets everything go whose time is up or which nothing keeps.
     fn sweep(&mut self) {
         let now = self.now;
+        let mut ended = Vec::new();
         self.boxes.retain(|_, it| {
             let over = it.expires_at.is_some_and(|end| end <= now);
             it.mail.retain(|(_, _, end)| !over && *end > now);
             let idle = it.token.is_none() && it.mail.is_empty();
-            it.leased > 0 || !(over || idle)
+            let stays = it.leased > 0 || !(over || idle);
+            if !stays && it.token.is_some() {
+                ended.push(it.address);
+            }
+            stays
         });
+        for address in ended {
+            self.has_ended(address);
+        }
+        if self.shard.mailboxes() == self.boxes.len() {
+            for it in self.ended.values_mut() {
+                it.seen_by.get_or_insert(now);
+            }
+        }
     }
 
-    fn create(&mut self, number: u32, ttl: u64) -> Result<(), TestCaseError> {
-        let name = self.fresh();
-        let ttl_kept = ttl.min(MAILBOX_TTL_MAX);
-        let created = self
-            .shard
-            .create(&address(number), new_mailbox(name, ttl), self.now);
-        let expires_at = Some(self.now.plus(secs(ttl_kept)));
-        let found = self.boxes.values_mut().find(|it| it.address == number);
-        if let Some(it) = found {
-            if it.token.is_some() {
-                prop_assert_eq!(created, Err(CreateError::Taken));
-                return Ok(());
-            }
-            (it.token, it.expires_at, it.created_at) = (Some(name), expires_at, self.now);
-        } else {
-            let it = Box {
-                address: number,
-                token: Some(name),
-                created_at: self.now,
-                expires_at,
-                closing: false,
-                leased: 0,
-                mail: Vec::new(),
-            };
-            self.boxes.insert(name, it);
+    fn has_ended(&mut self, address: u32) {
+        let ended = Ended {
+            at: self.now,
+            seen_by: None,
+        };
+        self.ended.insert(address, ended);
+    }
+
+    /// Whether an address is kept from others because it has ended not long ago; `None` if it may be either way.
+    fn is_kept_from_others(&self, address: u32) -> Option<bool> {
+        let Some(ended) = self.ended.get(&address) else {
+            return Some(false);
+        };
+        if self.now < ended.at.plus(QUARANTINE) {
+            return Some(true);
         }
-        prop_assert_eq!(created.map(|it| it.expires_at), Ok(expires_at));
+        let at_most = QUARANTINE + QUARANTINE / 4;
+        let over = |seen: Instant| self.now >= seen.plus(at_most);
+        ended.seen_by.is_some_and(over).then_some(false)
+    }
+
+    fn create(&mut self, number: u32, ttl: u64, takes: Option<u32>) -> Result<(), TestCaseError> {
+        let name = self.fresh();
+        let wanted = new_mailbox(name, ttl, takes);
+        let created = self.shard.create(&address(number), wanted, self.now);
+        let mut boxes = self.boxes.values();
+        let held = boxes.any(|it| it.address == number && it.token.is_some());
+        let kept = self.is_kept_from_others(number);
+        if held || kept == Some(true) || kept.is_none() && created.is_err() {
+            prop_assert_eq!(created, Err(CreateError::Taken));
+            return Ok(());
+        }
+        let found = self.boxes.iter().find(|(_, it)| it.address == number);
+        let of = found.map_or(name, |(of, _)| *of);
+        let new = || Box::new(number, self.now);
+        let it = self.boxes.entry(of).or_insert_with(new);
+        it.token = Some(name);
+        it.created_at = self.now;
+        it.expires_at = Some(self.now.plus(secs(ttl.min(MAILBOX_TTL_MAX))));
+        it.takes = takes.map(|left| (left, None));
+        it.count(it.mail.len() as u32, self.now);
+        prop_assert_eq!(created.map(|it| it.expires_at), Ok(it.expires_at));
         self.tokens.push(name);
         Ok(())
     }
@@ -245,7 +352,8 @@ impl Pair {
         let name = u128::from(self.fresh());
         let body = try_body(&self.ledger, bytes).expect("a large budget");
         let end = self.now.plus(secs(MESSAGE_TTL_MAX));
-        self.shard
+        let promised = self
+            .shard
             .deliver(lease, &wrap(name, body, self.now), self.now);
         let Some(it) = self.boxes.get_mut(&number) else {
             return;
@@ -264,9 +372,19 @@ impl Pair {
         }
         it.mail.push((name, bytes, end));
         if it.closing || it.expires_at.is_some_and(|end| end <= self.now) {
+            let shown = self.now.plus(LATE_MESSAGE_SHOWN);
             it.closing = true;
-            it.expires_at = it.expires_at.max(Some(self.now.plus(LATE_MESSAGE_SHOWN)));
+            it.expires_at = it.expires_at.max(Some(shown));
+            if let Some((_, Some(last))) = &mut it.takes {
+                *last = shown.max(*last);
+            }
         }
+        it.count(1, self.now);
+        let mut sure = it.expires_at.map_or(end, |it| it.min(end));
+        if let (Some((1.., None)), false) = (it.takes, it.closing) {
+            sure = sure.min(self.now.plus(secs(AFTER_LAST)));
+        }
+        assert_eq!(promised, sure);
     }
 
     fn extend(&mut self, who: &Who, ttl: u64) -> Result<(), TestCaseError> {
@@ -278,20 +396,26 @@ impl Pair {
         {
             it.expires_at = Some(self.now.plus(secs(ttl.min(MAILBOX_TTL_MAX))));
             it.closing = false;
+            it.end_with_last();
         }
         Ok(())
     }
 
-    fn lease(&mut self, number: u32, implied: bool, bytes: u64) -> Result<(), TestCaseError> {
-        let existence = if implied {
-            Existence::Implied
-        } else {
-            Existence::Required
-        };
-        let expected = self.lease_expected(number, implied, bytes);
+    fn lease(
+        &mut self,
+        number: u32,
+        existence: Existence,
+        bytes: u64,
+    ) -> Result<(), TestCaseError> {
+        let mut expected = self.lease_expected(number, existence, bytes);
         let leased = self
             .shard
             .lease(&address(number), existence, bytes, self.now);
+        let is_new = self.boxes.values().all(|it| it.address != number);
+        let unsure = self.is_kept_from_others(number).is_none();
+        if existence == Existence::Implied && is_new && unsure && leased.is_err() {
+            expected = Err(Unavailable::NoSuchMailbox);
+        }
         prop_assert_eq!(leased.as_ref().err().copied(), expected.err());
         let Ok(lease) = leased else { return Ok(()) };
         let found = self.boxes.iter_mut().find(|(_, it)| it.address == number);
@@ -299,15 +423,8 @@ impl Pair {
             it.leased += 1;
             *of
         } else {
-            let it = Box {
-                address: number,
-                token: None,
-                created_at: self.now,
-                expires_at: None,
-                closing: false,
-                leased: 1,
-                mail: Vec::new(),
-            };
+            let mut it = Box::new(number, self.now);
+            it.leased = 1;
             let of = self.fresh();
             self.boxes.insert(of, it);
             of
@@ -316,19 +433,30 @@ impl Pair {
         Ok(())
     }
 
-    fn lease_expected(&self, number: u32, implied: bool, bytes: u64) -> Result<(), Unavailable> {
+    fn lease_expected(
+        &self,
+        number: u32,
+        existence: Existence,
+        bytes: u64,
+    ) -> Result<(), Unavailable> {
+        let required = existence == Existence::Required;
         let drop_oldest = self.budget.when_mailbox_full == WhenFull::DropOldest;
         let Some(it) = self.boxes.values().find(|it| it.address == number) else {
-            return if implied {
-                Ok(())
-            } else {
+            let kept = self.is_kept_from_others(number) == Some(true);
+            return if required || kept && existence == Existence::Implied {
                 Err(Unavailable::NoSuchMailbox)
+            } else {
+                Ok(())
             };
         };
         let ending = it.closing || it.expires_at.is_some_and(|end| end <= self.now);
-        if !implied && (ending || it.token.is_none()) {
+        if required && (ending || it.token.is_none()) {
             return Err(Unavailable::NoSuchMailbox);
         }
+        if let (Some((_, Some(_))), false) = (it.takes, ending) {
+            return Err(Unavailable::UsedUp);
+        }
+        let none_left = it.takes.is_some_and(|(left, _)| it.leased >= left);
         let held: usize = it.mail.iter().map(|(_, bytes, _)| bytes).sum();
         let count = it.mail.len() as u32 + it.leased;
         let full = if drop_oldest {
@@ -336,7 +464,7 @@ impl Pair {
         } else {
             count >= MESSAGES_MAX || held as u64 + bytes > BYTES_MAX
         };
-        if ending || full {
+        if ending || full || none_left {
             return Err(Unavailable::MailboxFull);
         }
         Ok(())
@@ -398,6 +526,8 @@ impl Pair {
         let end = it.expires_at.map(|end| end.max(self.now));
         prop_assert_eq!(&state.address, &address(it.address));
         prop_assert_eq!((state.created_at, state.expires_at), (it.created_at, end));
+        let left = state.takes.map(|takes| takes.left());
+        prop_assert_eq!(left, it.takes.map(|(left, _)| left));
         let bytes: usize = it.mail.iter().map(|(_, bytes, _)| bytes).sum();
         prop_assert_eq!((state.messages, state.bytes), (it.mail.len(), bytes as u64));
         prop_assert_eq!(listed.len(), it.mail.len());
@@ -441,6 +571,13 @@ impl Pair {
     }
 }
 
-fn new_mailbox(name: u64, ttl: u64) -> NewMailbox {
-    NewMailbox::new(token(name), secs(ttl), secs(MAILBOX_TTL_MAX))
+fn new_mailbox(name: u64, ttl: u64, takes: Option<u32>) -> NewMailbox {
+    let terms = takes.map(|most| Terms {
+        takes: Some(Takes::new(most, secs(AFTER_LAST))),
+        ..Terms::default()
+    });
+    NewMailbox {
+        terms: terms.map(std::boxed::Box::new),
+        ..NewMailbox::new(token(name), secs(ttl), secs(MAILBOX_TTL_MAX))
+    }
 }

@@ -468,6 +468,7 @@ fn place(recipient: &Recipient, declared: u64) -> Result<Output, Reply> {
             existence: match must_exist {
                 MustExist::Yes => Existence::Required,
                 MustExist::No => Existence::Implied,
+                MustExist::Operators => Existence::Operators,
             },
             declared,
         }),

@@ -36,8 +36,8 @@ use mayfly::metrics::CoreMetrics;
 use mayfly::settings::{Bytes, Span};
 use mayfly::smtp::Reply;
 use mayfly::store::{
-    Budget, Entry, Existence, HashKey, Holder, Lease, NewMailbox, Sequence, Shard, Unavailable,
-    Watcher, WhenFull,
+    Budget, Entry, Existence, HashKey, Holder, Lease, NewMailbox, Sequence, Shard, Takes, Terms,
+    Unavailable, Watcher, WhenFull,
 };
 use oracle::Oracle;
 use std::cell::RefCell;
@@ -56,6 +56,10 @@ const IMPLIED_FROM: u32 = 8;
 const MEMORY: u64 = 80_000;
 const MAILBOX_TTL_MAX: u64 = 40;
 const MESSAGE_TTL_MAX: u64 = 25;
+/// How long a mailbox lives that has taken its last message.
+const AFTER_LAST: Duration = Duration::from_secs(8);
+/// How long an address is given to nobody that has ended.
+const QUARANTINE: Duration = Duration::from_secs(4);
 /// The longest that all clients together may need to end, once there are no new ones.
 const WIND_DOWN_MAX: Duration = Duration::from_secs(3600);
 /// More events cannot be at one moment, however calm it is.
@@ -167,13 +171,16 @@ enum Mark {
     MailboxFull,
     NoMemory,
     NoSuchMailbox,
+    Quarantined,
     Quit,
+    Recovered,
     ReplyLost,
     ShutDown,
     TakenOver,
     TimedOut,
     TooBusy,
     TryLater,
+    UsedUp,
 }
 
 impl Mark {
@@ -191,13 +198,16 @@ impl Mark {
         Self::MailboxFull,
         Self::NoMemory,
         Self::NoSuchMailbox,
+        Self::Quarantined,
         Self::Quit,
+        Self::Recovered,
         Self::ReplyLost,
         Self::ShutDown,
         Self::TakenOver,
         Self::TimedOut,
         Self::TooBusy,
         Self::TryLater,
+        Self::UsedUp,
     ];
 }
 
@@ -263,6 +273,7 @@ impl<'a> Simulation<'a> {
             mailbox_bytes_max: Bytes(8000),
             expires_soon: Span::secs(5),
             when_mailbox_full,
+            address_quarantine: Span(QUARANTINE),
             ..Budget::default()
         };
         let ledger = Ledger::new(MEMORY);
@@ -402,11 +413,14 @@ impl<'a> Simulation<'a> {
             }
             Err(why) => why,
         };
-        assert!(why == Unavailable::NoMemory || expected == Err(why));
+        let unsure = self.oracle.may_be_kept_from_others(number, self.now);
+        let kept = unsure && why == Unavailable::NoSuchMailbox && existence == Existence::Implied;
+        assert!(why == Unavailable::NoMemory || expected == Err(why) || kept);
         let (mark, reply) = match why {
             Unavailable::MailboxFull => (Mark::MailboxFull, Reply::MailboxFull),
             Unavailable::NoMemory => (Mark::NoMemory, Reply::NoMemory),
             Unavailable::NoSuchMailbox => (Mark::NoSuchMailbox, Reply::NoSuchMailbox),
+            Unavailable::UsedUp => (Mark::UsedUp, Reply::MailboxUsedUp),
         };
         self.marks.reached(mark);
         Err(reply)
@@ -444,8 +458,9 @@ impl<'a> Simulation<'a> {
         let ttl = Duration::from_secs(1 + self.random.below(MAILBOX_TTL_MAX));
         let shard = OWNER_KEY.owner_of_address(&address(number), SHARDS);
         let held = self.oracle.token_of(number, self.now);
-        match (held, self.random.below(10)) {
+        match (held, self.random.below(11)) {
             (None, _) => self.create(number, shard, ttl),
+            (Some(name), 10) => self.recover(number, shard, name),
             (Some(name), 0..2) => {
                 let holder = Holder::Token(token(name));
                 self.shards[shard].extend(&holder, ttl, self.now);
@@ -454,7 +469,7 @@ impl<'a> Simulation<'a> {
             (Some(name), 2) => {
                 let erased = self.shards[shard].erase(&Holder::Token(token(name)), self.now);
                 assert!(erased.is_some());
-                self.oracle.erase(number);
+                self.oracle.erase(number, self.now);
             }
             (Some(name), 3..6) => {
                 let holder = Holder::Token(token(name));
@@ -471,30 +486,24 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn create(&mut self, number: u32, shard: usize, ttl: Duration) {
+    /// A holder has lost the token and has the ticket.
+    fn recover(&mut self, number: u32, shard: usize, name: u64) {
         self.number += 1;
-        let name = self.number;
-        let fresh = self.oracle.is_free(number, self.now);
-        let wanted = NewMailbox::new(token(name), ttl, Duration::from_secs(MAILBOX_TTL_MAX));
-        let created = self.shards[shard].create(&address(number), wanted, self.now);
-        let Ok(state) = created else {
-            let taken = created == Err(mayfly::store::CreateError::Taken);
-            assert_eq!(taken, self.oracle.is_taken(number, self.now));
-            return;
-        };
-        assert!(!self.oracle.is_taken(number, self.now));
-        if !fresh {
-            self.marks.reached(Mark::TakenOver);
-        }
-        self.oracle.create(number, name, ttl, self.now);
-        assert_eq!(
-            state.messages,
-            self.oracle.mail(number).map_or(0, |it| it.len())
-        );
+        let new = self.number;
+        let recovered = self.shards[shard].recover(&token(name), token(new), self.now);
+        assert!(recovered.is_some());
+        self.oracle.recover(number, new);
+        let picture = self.pictures.remove(&name);
+        let picture = picture.expect("every holder watches");
+        assert!(picture.0.borrow().is_empty(), "its streams have ended");
+        self.watch(shard, new, None);
+        self.marks.reached(Mark::Recovered);
+    }
+
+    /// Whoever holds a token watches from now on.
+    fn watch(&mut self, shard: usize, name: u64, since: Option<Sequence>) {
         let picture = Picture::default();
         let holder = Holder::Token(token(name));
-        // In a mailbox that mail made, messages may have gone of which this watcher was never told.
-        let since = fresh.then_some(Sequence(0));
         let known = self.listed(shard, &holder).unwrap_or_default();
         picture
             .0
@@ -503,6 +512,47 @@ impl<'a> Simulation<'a> {
         let added = self.shards[shard].watch(&holder, since, picture.clone(), self.now);
         assert_eq!(added, Some(true));
         self.pictures.insert(name, picture);
+    }
+
+    fn create(&mut self, number: u32, shard: usize, ttl: Duration) {
+        self.number += 1;
+        let name = self.number;
+        let fresh = self.oracle.is_free(number, self.now);
+        let takes = self
+            .random
+            .chance(30)
+            .then(|| 1 + self.random.below(3) as u32);
+        let terms = takes.map(|most| Terms {
+            takes: Some(Takes::new(most, AFTER_LAST)),
+            ..Terms::default()
+        });
+        let wanted = NewMailbox {
+            terms: terms.map(Box::new),
+            ..NewMailbox::new(token(name), ttl, Duration::from_secs(MAILBOX_TTL_MAX))
+        };
+        let created = self.shards[shard].create(&address(number), wanted, self.now);
+        let held = self.oracle.is_taken(number, self.now);
+        let kept = self.oracle.is_kept_from_others(number, self.now);
+        let Ok(state) = created else {
+            let taken = created == Err(mayfly::store::CreateError::Taken);
+            let unsure = self.oracle.may_be_kept_from_others(number, self.now);
+            assert!(taken == (held || kept) || unsure);
+            if taken && !held {
+                self.marks.reached(Mark::Quarantined);
+            }
+            return;
+        };
+        assert!(!held && !kept);
+        if !fresh {
+            self.marks.reached(Mark::TakenOver);
+        }
+        self.oracle.create(number, name, ttl, takes, self.now);
+        assert_eq!(
+            state.messages,
+            self.oracle.mail(number).map_or(0, |it| it.len())
+        );
+        // In a mailbox that mail made, messages may have gone of which this watcher was never told.
+        self.watch(shard, name, fresh.then_some(Sequence(0)));
     }
 
     fn listed(&self, shard: usize, holder: &Holder) -> Option<Vec<Entry>> {

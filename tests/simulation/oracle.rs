@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::{AFTER_LAST, QUARANTINE};
 use mayfly::clock::Instant;
 use mayfly::store::{Budget, Existence, LATE_MESSAGE_SHOWN, Lease, Unavailable, WhenFull};
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ struct Mailbox {
     expires_at: Option<Instant>,
     closing: bool,
     leased: u32,
+    /// How many more messages it takes, and the end that the last of them has set.
+    takes: Option<(u32, Option<Instant>)>,
     mail: Vec<Copy>,
 }
 
@@ -46,6 +49,8 @@ pub(crate) struct Oracle {
     /// How many copies of a message reached a mailbox or went with it.
     copies: BTreeMap<u64, usize>,
     dead_tokens: Vec<u64>,
+    /// When a held address ended that was not held again since.
+    ended: BTreeMap<u32, Instant>,
 }
 
 fn key(lease: &Lease, shard: usize) -> String {
@@ -60,6 +65,24 @@ impl Mailbox {
     fn bytes(&self) -> usize {
         self.mail.iter().map(|copy| copy.bytes).sum()
     }
+
+    /// Counts messages of those that it takes.
+    fn count(&mut self, messages: u32, now: Instant) {
+        let Some((left, None)) = self.takes else {
+            return;
+        };
+        let left = left.saturating_sub(messages);
+        let shown = self.expires_at.filter(|_| self.closing).unwrap_or(now);
+        let end = (left == 0).then(|| now.plus(AFTER_LAST).max(shown));
+        self.takes = Some((left, end));
+        self.end_with_last();
+    }
+
+    fn end_with_last(&mut self) {
+        if let Some((_, Some(last))) = self.takes {
+            self.expires_at = self.expires_at.map(|end| end.min(last));
+        }
+    }
 }
 
 impl Oracle {
@@ -71,19 +94,21 @@ impl Oracle {
             leases: BTreeMap::new(),
             copies: BTreeMap::new(),
             dead_tokens: Vec::new(),
+            ended: BTreeMap::new(),
         }
     }
 
     /// Lets go what is past its time or kept by nothing.
     pub(crate) fn sweep(&mut self, now: Instant) {
-        let dead = &mut self.dead_tokens;
+        let (dead, ended) = (&mut self.dead_tokens, &mut self.ended);
         self.mailboxes.retain(|_, it| {
             let past = it.is_past(now);
             it.mail.retain(|copy| !past && copy.ends_at > now);
             let idle = it.token.is_none() && it.mail.is_empty();
             let stays = it.leased > 0 || !(it.is_past(now) || idle);
-            if !stays {
-                dead.extend(it.token);
+            if !stays && let Some(token) = it.token {
+                dead.push(token);
+                ended.insert(it.address, now);
             }
             stays
         });
@@ -105,6 +130,7 @@ impl Oracle {
             expires_at: None,
             closing: false,
             leased: 0,
+            takes: None,
             mail: Vec::new(),
         };
         self.mailboxes.insert(self.next, mailbox);
@@ -119,9 +145,11 @@ impl Oracle {
         now: Instant,
     ) -> Result<(), Unavailable> {
         let budget = self.budget.clone();
+        let kept = self.is_kept_from_others(address, now);
         let Some((_, it)) = self.at(address, now) else {
             return match existence {
-                Existence::Implied => Ok(()),
+                Existence::Implied if kept => Err(Unavailable::NoSuchMailbox),
+                Existence::Implied | Existence::Operators => Ok(()),
                 Existence::Required => Err(Unavailable::NoSuchMailbox),
             };
         };
@@ -139,7 +167,11 @@ impl Oracle {
         };
         let full =
             taken >= budget.mailbox_messages_max || held + declared > budget.mailbox_bytes_max.0;
-        if ending || full {
+        if let (Some((_, Some(_))), false) = (it.takes, ending) {
+            return Err(Unavailable::UsedUp);
+        }
+        let none_left = it.takes.is_some_and(|(left, _)| it.leased >= left);
+        if ending || full || none_left {
             return Err(Unavailable::MailboxFull);
         }
         Ok(())
@@ -196,35 +228,73 @@ impl Oracle {
             ends_at,
         });
         if !it.closing && !it.is_past(now) {
+            it.count(1, now);
             return Delivered::Stored;
         }
+        let shown = now.plus(LATE_MESSAGE_SHOWN);
         it.closing = true;
-        it.expires_at = it.expires_at.max(Some(now.plus(LATE_MESSAGE_SHOWN)));
+        it.expires_at = it.expires_at.max(Some(shown));
+        if let Some((_, Some(last))) = &mut it.takes {
+            *last = shown.max(*last);
+        }
+        it.count(1, now);
         Delivered::Late
     }
 
-    pub(crate) fn create(&mut self, address: u32, token: u64, ttl: Duration, now: Instant) {
+    pub(crate) fn create(
+        &mut self,
+        address: u32,
+        token: u64,
+        ttl: Duration,
+        takes: Option<u32>,
+        now: Instant,
+    ) {
         let found = self.at(address, now).map(|(number, _)| number);
         let number = found.unwrap_or_else(|| self.add(address));
         let end = now.plus(ttl.min(self.budget.mailbox_ttl_max.0));
         if let Some(it) = self.mailboxes.get_mut(&number) {
             (it.token, it.expires_at) = (Some(token), Some(end));
+            it.takes = takes.map(|left| (left, None));
+            it.count(it.mail.len() as u32, now);
         }
+    }
+
+    pub(crate) fn recover(&mut self, address: u32, token: u64) {
+        let dead = &mut self.dead_tokens;
+        let mut found = self.mailboxes.values_mut();
+        if let Some(it) = found.find(|it| it.address == address) {
+            dead.extend(it.token.replace(token));
+        }
+    }
+
+    /// Whether an address must be kept from others because it has ended not long ago.
+    pub(crate) fn is_kept_from_others(&mut self, address: u32, now: Instant) -> bool {
+        self.sweep(now);
+        let ended = self.ended.get(&address);
+        ended.is_some_and(|ended| now < ended.plus(QUARANTINE))
+    }
+
+    /// Whether it may be: nobody has to see at once that something has ended.
+    pub(crate) fn may_be_kept_from_others(&mut self, address: u32, now: Instant) -> bool {
+        self.sweep(now);
+        self.ended.contains_key(&address)
     }
 
     pub(crate) fn extend(&mut self, address: u32, ttl: Duration, now: Instant) {
         let end = now.plus(ttl.min(self.budget.mailbox_ttl_max.0));
         if let Some((_, it)) = self.at(address, now) {
             (it.expires_at, it.closing) = (Some(end), false);
+            it.end_with_last();
         }
     }
 
-    pub(crate) fn erase(&mut self, address: u32) {
-        let dead = &mut self.dead_tokens;
+    pub(crate) fn erase(&mut self, address: u32, now: Instant) {
+        let (dead, ended) = (&mut self.dead_tokens, &mut self.ended);
         self.mailboxes.retain(|_, it| {
             let erased = it.address == address;
             if erased {
                 dead.extend(it.token);
+                ended.insert(address, now);
             }
             !erased
         });

@@ -289,6 +289,7 @@ impl Peer {
                 "452 4.2.2 ",
                 "452 4.3.1 ",
                 "550 5.1.1 ",
+                "550 5.2.1 ",
                 // In a transaction that was begun before, without SMTPUTF8.
                 "553 5.6.7 ",
             ],
