@@ -2,10 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+mod plans;
 mod pressure;
 
 use super::{Config, MailListener};
 use crate::policy::attachments;
+use crate::policy::plans as policy_plans;
 use crate::policy::recipients::{Rules, RulesError, normalize};
 use crate::settings::{Bytes, Span};
 use std::collections::BTreeSet;
@@ -51,6 +53,8 @@ pub(super) fn violations(config: &Config) -> Vec<Violation> {
     recipients(config, &mut found);
     attachments(config, &mut found);
     store(config, &mut found);
+    plans::plans(config, &mut found);
+    proof_of_work(config, &mut found);
     pressure::pressure(config, &mut found);
     pressure::clients(config, &mut found);
     least_numbers(config, &mut found);
@@ -250,8 +254,23 @@ fn recipients_but_domains(given: &Rules, found: &mut Vec<Violation>) {
     }
 }
 
+/// The longest that anything is kept: mayfly is no archive, and what is in memory is lost with the process.
+const TTL_MAX: Span = Span::secs(7 * 24 * 3600);
+
 fn store(config: &Config, found: &mut Vec<Violation>) {
     let budget = &config.store;
+    for (key, span) in [
+        ("store.mailbox_ttl_max", budget.mailbox_ttl_max),
+        ("store.message_ttl_max", budget.message_ttl_max),
+    ] {
+        if span > TTL_MAX {
+            found.push(Violation::new(
+                &[key],
+                "longer than 7 days: mayfly keeps mail for a while, in memory only",
+                format!("write \"{TTL_MAX}\" at most"),
+            ));
+        }
+    }
     if budget.mailbox_ttl_default > budget.mailbox_ttl_max {
         found.push(Violation::new(
             &["store.mailbox_ttl_default", "store.mailbox_ttl_max"],
@@ -264,8 +283,21 @@ fn store(config: &Config, found: &mut Vec<Violation>) {
     }
 }
 
+/// More work than this keeps a fast machine busy for minutes.
+const PROOF_BITS_MAX: u32 = 32;
+
+fn proof_of_work(config: &Config, found: &mut Vec<Violation>) {
+    if config.http.proof_of_work_bits > PROOF_BITS_MAX {
+        found.push(Violation::new(
+            &["http.proof_of_work_bits"],
+            "nobody would wait so long for a mailbox",
+            format!("write {PROOF_BITS_MAX} at most; 18 is a fraction of a second"),
+        ));
+    }
+}
+
 fn least_numbers(config: &Config, found: &mut Vec<Violation>) {
-    let rules: [(&'static str, u32, u32); 16] = [
+    let rules: [(&'static str, u32, u32); 18] = [
         ("server.helpers", config.server.helpers, 1),
         ("server.inbox_max", config.server.inbox_max, 1),
         ("listen.backlog", config.listen.backlog, 1),
@@ -279,6 +311,12 @@ fn least_numbers(config: &Config, found: &mut Vec<Violation>) {
             config.store.mailbox_messages_max,
             1,
         ),
+        (
+            "store.quarantine_addresses_max",
+            config.store.quarantine_addresses_max,
+            1,
+        ),
+        ("http.proofs_max", config.http.proofs_max, 1),
         ("http.rate_clients_max", config.http.rate_clients_max, 1),
         ("http.connections_max", config.http.connections_max, 1),
         ("http.stream_events_max", config.http.stream_events_max, 1),
@@ -344,7 +382,7 @@ fn least_sizes(config: &Config, found: &mut Vec<Violation>) {
 }
 
 fn least_times(config: &Config, found: &mut Vec<Violation>) {
-    let rules: [(&'static str, Span); 12] = [
+    let rules: [(&'static str, Span); 13] = [
         ("listen.proxy_timeout", config.listen.proxy_timeout),
         ("tls.handshake_timeout", config.tls.handshake_timeout),
         ("smtp.command_timeout", config.smtp.command_timeout),
@@ -356,6 +394,7 @@ fn least_times(config: &Config, found: &mut Vec<Violation>) {
         ),
         ("store.mailbox_ttl_max", config.store.mailbox_ttl_max),
         ("store.message_ttl_max", config.store.message_ttl_max),
+        ("store.after_last_message", config.store.after_last_message),
         ("http.header_timeout", config.http.header_timeout),
         ("http.request_timeout", config.http.request_timeout),
         ("http.wait_max", config.http.wait_max),
@@ -391,6 +430,7 @@ pub(super) fn bring_into_canonical_form(config: &mut Config) {
     debug_assert!(normalized.is_ok(), "was checked: {normalized:?}");
     let normalized = attachments::normalize(&mut config.attachments);
     debug_assert!(normalized.is_ok(), "was checked: {normalized:?}");
+    policy_plans::normalize(&mut config.plans);
     if let Ok(hostname) = domain(&config.server.hostname) {
         config.server.hostname = hostname;
     }

@@ -48,6 +48,16 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "certificates",
         "# [[tls.certificates]]\n# chain = \"/etc/mayfly/chain.pem\"\n# key = \"/etc/mayfly/key.pem\"\n",
     ),
+    (
+        "plans",
+        "offered",
+        "# [[plans.offered]]\n# name = \"team\"\n# ttl_max = \"7days\"\n# mailboxes_max = 1000\n# creations_per_minute = 300\n",
+    ),
+    (
+        "plans",
+        "keys",
+        "# [[plans.keys]]\n# plan = \"team\"\n# file = \"/etc/mayfly/team.key\"\n",
+    ),
 ];
 
 /// Every setting as a commented TOML file, with the values of `config`.

@@ -125,6 +125,8 @@ sections! {
     store: store::Budget, restart Restart::None;
     /// The HTTP API.
     http: Http, restart Restart::Only(&["rate_clients_max"]);
+    /// Who may create more than others.
+    plans: policy::plans::Plans, restart Restart::None;
     /// How messages are taken apart for people to read.
     reading: reading::Limits, restart Restart::Only(&["at_once"]);
 }

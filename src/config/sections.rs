@@ -146,7 +146,16 @@ settings! {
     pub struct Http {
         /// Requests a minute and client address (/64 for IPv6), by sliding window. Health checks and open event streams do not count. 0 means no limit.
         pub requests_per_minute: u32 = 100,
-        /// Client addresses whose requests are counted. Price: 64 bytes each. Beyond that the ones unseen for longest are forgotten.
+        /// Mailboxes that one client address (/64 for IPv6) may create in a minute, by sliding window; whoever shows a key has what
+        /// its plan says instead. 0 means no limit.
+        pub creations_per_minute: u32 = 20,
+        /// Work that a client must show before it creates a mailbox, unless it shows a key: a number with which SHA-256 begins with so
+        /// many zero bits. Each bit doubles the time: 16 take a browser a tenth of a second or less, 20 about a second. 0 turns it off.
+        pub proof_of_work_bits: u32 = 0,
+        /// Proofs of work that are remembered until they are out of date (five minutes), so that each counts once.
+        /// Price: 4 bytes each, taken as they come. With twice as many in that time one right proof in eight is refused.
+        pub proofs_max: u32 = 100_000,
+        /// Client addresses whose requests and creations are counted. Price: 128 bytes each. Beyond that the ones unseen for longest are forgotten.
         pub rate_clients_max: u32 = 65_536,
         /// Connections open at once; more are closed unanswered.
         pub connections_max: u32 = 10_000,

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::*;
+use crate::settings::Span;
 use std::path::{Path, PathBuf};
 
 fn load(text: &str, environment: &[(&str, &str)]) -> Result<Effective, ConfigErrors> {
@@ -463,4 +464,87 @@ fn the_defaults_are_the_defaults() {
         Config::load(None, []).expect("in order").config,
         Config::default()
     );
+}
+
+#[test]
+fn nothing_is_kept_longer_than_a_week() {
+    let config = |text: &str| load(text, &[]).map(|it| it.config.store.mailbox_ttl_max);
+    assert_eq!(
+        config("store.mailbox_ttl_max = \"7d\"").expect("a week"),
+        Span::secs(7 * 24 * 3600)
+    );
+    for key in ["mailbox_ttl_max", "message_ttl_max"] {
+        let said = said(&format!("store.{key} = \"7d 1s\""));
+        assert!(said.contains("longer than 7 days"), "{said}");
+        assert!(said.contains("fix: write \"7days\" at most"), "{said}");
+    }
+    let said = said("[plans]\noffered = [{ name = \"a\", ttl_max = \"8d\" }]");
+    assert!(
+        said.contains("`ttl_max` of the plan \"a\" is 8days"),
+        "{said}"
+    );
+}
+
+#[test]
+fn plans_and_keys_must_go_together() {
+    let hash = format!("sha256:{}", "0".repeat(64));
+    let fine = format!(
+        "recipients.domains = [\"b\u{fc}cher.test\", \"qa.test\"]\n\
+         [[plans.offered]]\nname = \"team\"\ndomains = [\"BU\u{308}CHER.test\"]\n\
+         [[plans.offered]]\nname = \"anonymous\"\nmailboxes_max = 10\n\
+         [[plans.keys]]\nplan = \"team\"\nhash = \"{hash}\"\n"
+    );
+    let config = load(&fine, &[]).expect("in order").config;
+    assert_eq!(config.plans.offered[0].domains, ["xn--bcher-kva.test"]);
+    for (offered, keys, expected) in [
+        ("{ name = \"\" }", "", "is not the name of a plan"),
+        ("{ name = \"a b\" }", "", "is not the name of a plan"),
+        ("{ name = \"a\" }, { name = \"a\" }", "", "is named twice"),
+        ("{ name = \"a\", ttl_max = \"0s\" }", "", "is 0s"),
+        (
+            "{ name = \"a\", mailbox_messages_max = 0 }",
+            "",
+            "no mailbox",
+        ),
+        ("{ name = \"a\", mailbox_bytes_max = 5 }", "", "no mailbox"),
+        (
+            "{ name = \"a\", domains = [\"b.test\"] }",
+            "",
+            "which is not ours",
+        ),
+        ("{ name = \"a\", ttl = \"1h\" }", "", "unknown field `ttl`"),
+        ("{ ttl_max = \"1h\" }", "", "missing field `name`"),
+        (
+            "{ name = \"a\" }",
+            "{ plan = \"b\", file = \"k\" }",
+            "there is no plan \"b\"",
+        ),
+        (
+            "{ name = \"a\" }",
+            "{ plan = \"a\" }",
+            "needs a `hash` or a `file`",
+        ),
+        (
+            "{ name = \"anonymous\" }",
+            "{ plan = \"anonymous\", file = \"k\" }",
+            "those without a key",
+        ),
+    ] {
+        let said = said(&format!(
+            "[plans]\noffered = [{offered}]\nkeys = [{keys}]\n"
+        ));
+        assert!(said.contains(expected), "{offered} {keys}: {said}");
+    }
+    let twice = format!("{{ plan = \"a\", hash = \"{hash}\" }}");
+    let said = said(&format!(
+        "[plans]\noffered = [{{ name = \"a\" }}]\nkeys = [{twice}, {twice}]\n"
+    ));
+    assert!(said.contains("the same key is named twice"), "{said}");
+}
+
+#[test]
+fn work_that_nobody_would_do_is_refused() {
+    assert!(load("http.proof_of_work_bits = 32", &[]).is_ok());
+    let said = said("http.proof_of_work_bits = 33");
+    assert!(said.contains("write 32 at most"), "{said}");
 }

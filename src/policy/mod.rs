@@ -1,4 +1,4 @@
-//! Pure decisions on evidence: who may connect and how often, under which pressure, and where mail may go.
+//! Pure decisions on evidence: who may connect and how often, under which pressure, where mail may go, and what each plan grants.
 
 #![forbid(unsafe_code)]
 
@@ -6,6 +6,7 @@ pub mod admission;
 pub mod attachments;
 pub mod clients;
 pub mod network;
+pub mod plans;
 pub mod pressure;
 pub mod recipients;
 pub mod self_authenticating;
