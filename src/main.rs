@@ -9,6 +9,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use mayfly::config::{Config, manual};
+use mayfly::control::keys::{self, ApiKey};
 use mayfly::server;
 use std::fmt::Display;
 use std::io::{ErrorKind, Write as _};
@@ -67,6 +68,21 @@ enum Command {
         #[command(subcommand)]
         what: Manual,
     },
+    /// Makes keys for the API.
+    Key {
+        #[command(subcommand)]
+        what: KeyCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Prints a new key, which is stored nowhere, and what to write into the configuration for it.
+    New {
+        /// The plan that it grants.
+        #[arg(long, default_value = "team")]
+        plan: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,7 +109,22 @@ fn main() -> ExitCode {
             };
             print_data(&text)
         }
+        Some(Command::Key {
+            what: KeyCommand::New { plan },
+        }) => print_data(&new_key(&plan)),
     }
+}
+
+fn new_key(plan: &str) -> String {
+    let key = ApiKey::draw();
+    let (key, hash) = (key.reveal(), keys::hash(key.reveal().as_bytes()));
+    let plan = mayfly::settings::quoted(plan);
+    format!(
+        "# The key. It is shown this once; whoever creates mailboxes sends it as \"Authorization: Bearer <key>\".\n\
+         {key}\n\n\
+         # For the configuration of the server, beside a plan of that name under [[plans.offered]]:\n\
+         [[plans.keys]]\nplan = {plan}\nhash = \"{hash}\"\n"
+    )
 }
 
 fn serve(arguments: ServeArguments) -> ExitCode {

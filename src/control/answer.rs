@@ -22,9 +22,11 @@ pub(super) async fn answer(
     router: Router,
     client: Client,
     passed: Passed,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Response<Body> {
     let started = app.cores.now();
+    // Whoever creates something is counted once more where they do.
+    request.extensions_mut().insert(client);
     let route = match side {
         Side::Public => api::route(request.uri().path()),
         Side::Operator => operator::route(request.uri().path()),

@@ -1,14 +1,17 @@
 //! What all handlers share.
 
 use super::clients::Clients;
+use super::guard::Guard;
 use super::problem::Problem;
-use super::rate::RateLimiter;
+use super::proof::Challenger;
+use super::rate::{Client, RateLimiter};
+use super::recovery::RecoveryKey;
 use super::view::TicketKey;
-use super::{Facts, Phase, Settings, TokenKey};
+use super::{Facts, Phase, Settings, Token, TokenKey};
 use crate::edge::{Busy, CoreId, CoreShard, Cores};
-use crate::metrics::process::ProcessMetrics;
+use crate::metrics::process::{CreationRefused, ProcessMetrics};
 use crate::policy::recipients;
-use crate::store::Holder;
+use crate::store::{Holder, TokenHash};
 use arc_swap::ArcSwap;
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Response, StatusCode};
@@ -33,6 +36,8 @@ pub(super) struct App {
     pub(super) settings: Arc<ArcSwap<Settings>>,
     pub(super) tokens: TokenKey,
     pub(super) tickets: TicketKey,
+    pub(super) recovery: RecoveryKey,
+    pub(super) challenger: Challenger,
     pub(super) metrics: Arc<ProcessMetrics>,
     pub(super) phase: watch::Receiver<Phase>,
     /// Of the public side.
@@ -40,7 +45,9 @@ pub(super) struct App {
     /// Turns to take a message apart.
     pub(super) readers: Arc<Semaphore>,
     /// Never held across an await, and the control plane has one thread: nobody waits for it.
-    rate: Mutex<RateLimiter>,
+    rate: Mutex<RateLimiter<Client>>,
+    /// As above.
+    guard: Mutex<Guard>,
 }
 
 impl App {
@@ -52,11 +59,14 @@ impl App {
             settings: facts.settings,
             tokens: facts.tokens,
             tickets: TicketKey::draw(),
+            recovery: RecoveryKey::new(),
+            challenger: Challenger::new(),
             metrics: facts.metrics,
             phase,
             clients: Clients::default(),
             readers: Arc::new(Semaphore::new(at_once)),
             rate: Mutex::new(RateLimiter::new(clients_max)),
+            guard: Mutex::new(Guard::new(clients_max)),
         }
     }
 
@@ -72,6 +82,13 @@ impl App {
             .clone()
             .wait_for(|phase| *phase >= Phase::Draining)
             .await;
+    }
+
+    /// A new token for a mailbox of this core.
+    pub(super) fn draw_token(&self, owner: CoreId) -> (Token, TokenHash) {
+        Token::draw(&self.tokens, |hash| {
+            self.cores.owner_of_token(hash) == owner
+        })
     }
 
     /// The core that has the mailbox of `holder`.
@@ -107,8 +124,18 @@ impl App {
             .ok_or(Problem::NoSuchMailbox)
     }
 
-    pub(super) fn rate<T>(&self, ask: impl FnOnce(&mut RateLimiter) -> T) -> T {
+    pub(super) fn rate<T>(&self, ask: impl FnOnce(&mut RateLimiter<Client>) -> T) -> T {
         ask(&mut self.rate.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn guard<T>(&self, ask: impl FnOnce(&mut Guard) -> T) -> T {
+        ask(&mut self.guard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Counts that a creation was refused.
+    pub(super) fn refuse_creation(&self, why: CreationRefused, problem: Problem) -> Problem {
+        self.metrics.http_creations_refused.of(why).add_shared(1);
+        problem
     }
 }
 

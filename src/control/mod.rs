@@ -16,15 +16,19 @@ mod events;
 mod explorer;
 mod forwarded;
 mod framing;
+mod guard;
 mod http;
+pub mod keys;
 mod messages;
 mod metrics_page;
 mod names;
 mod operator;
 mod page;
 mod problem;
+mod proof;
 pub mod rate;
 mod reading;
+mod recovery;
 mod token;
 mod view;
 mod views;
@@ -35,12 +39,15 @@ pub use token::{Token, TokenKey};
 use crate::config::sections::Http;
 use crate::edge::Cores;
 use crate::metrics::process::ProcessMetrics;
+use crate::policy::plans::Plans;
 use crate::policy::recipients::Rules;
 use crate::policy::self_authenticating::Keys;
 use crate::reading::Limits;
 use crate::store::Budget;
 use app::{App, Side};
 use arc_swap::ArcSwap;
+use axum::http::{HeaderMap, header};
+use keys::ApiKeys;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -60,6 +67,10 @@ pub struct Settings {
     pub budget: Budget,
     /// How messages are taken apart.
     pub reading: Limits,
+    /// What those may create who show a key.
+    pub plans: Plans,
+    /// The keys, each with its plan.
+    pub keys: ApiKeys,
 }
 
 /// What the control plane needs from the rest of the process.
@@ -127,6 +138,17 @@ pub async fn serve(
         }
     }
     Ok(())
+}
+
+/// What stands in a request's one `Authorization: Bearer` field.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut presented = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(presented), None) = (presented.next(), presented.next()) else {
+        return None;
+    };
+    let (scheme, secret) = presented.as_bytes().split_at_checked(7)?;
+    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer ");
+    is_bearer.then(|| secret.trim_ascii())
 }
 
 /// Random bytes for secrets.

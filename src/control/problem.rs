@@ -45,10 +45,16 @@ pub(super) enum Problem {
     NoSuchMessage,
     /// The message has no such part.
     NoSuchPart,
-    /// The address is somebody's.
+    /// Work must be shown before a mailbox is created, and none was, or it does not count.
+    ProofRequired,
+    /// The address is somebody's, or was not long ago.
     Taken,
     /// The request took too long.
     Timeout,
+    /// The client, or the key, creates too many mailboxes; it may go on after so many seconds.
+    TooManyCreations(u64),
+    /// There are as many mailboxes of this plan as there may be.
+    TooManyMailboxes,
     /// The client sends too many requests; it may come back after so many seconds.
     TooManyRequests(u64),
     /// Too many watch this mailbox.
@@ -59,12 +65,31 @@ pub(super) enum Problem {
     Unreadable,
     /// The body has a field that we do not know; its name, if it may be repeated, and which there are.
     UnknownField(Option<String>, String),
+    /// What was shown as a key of the operator's is none.
+    WrongKey,
 }
 
 const BUSY: &str = "There is too much to do just now. Try again soon.";
 const NO_SUCH_PART: &str = "The message has no such part.";
 const NOT_JSON: &str = "Send the body as application/json.";
+const PROOF_REQUIRED: &str = "Show some work first: POST to the path in 'challenge', find a nonce with which \
+     SHA-256(challenge + \":\" + nonce) begins with 'bits' zero bits, and send both as 'proof'. Each challenge counts once.";
+const TAKEN: &str = "Somebody holds this address, or held it not long ago.";
+const TOO_MANY_MAILBOXES: &str =
+    "There are as many mailboxes as this plan allows. Erase one, or wait until one ends.";
+const WRONG_KEY: &str =
+    "This is no key of this server. Without one, leave the field 'Authorization' out.";
+const TOO_MANY_CREATIONS: &str =
+    "Too many mailboxes were created in the last minute. Retry-After says when to go on.";
+const TOO_MANY_REQUESTS: &str =
+    "Too many requests came from this address. Retry-After says when to go on.";
+const TOO_MANY_WATCHERS: &str =
+    "Too many event streams and waiting calls are open on this mailbox.";
+const NO_TOKEN: &str = "Send the mailbox's token as 'Authorization: Bearer <token>'.";
 const TIMEOUT: &str = "The request took longer than allowed.";
+
+/// Where challenges are given.
+pub(super) const CHALLENGES: &str = "/api/v1/challenges";
 
 /// How long a client should wait when nobody knows better.
 const RETRY_SECS: u64 = 1;
@@ -112,29 +137,31 @@ impl Problem {
                 "The mailbox has no such message. It may have expired.",
             ),
             Self::NoSuchPart => (S::NOT_FOUND, "no-such-part", NO_SUCH_PART),
-            Self::Taken => (S::CONFLICT, "taken", "Somebody holds this address."),
+            Self::ProofRequired => (S::FORBIDDEN, "proof-required", PROOF_REQUIRED),
+            Self::Taken => (S::CONFLICT, "taken", TAKEN),
             Self::Timeout => (S::REQUEST_TIMEOUT, "timeout", TIMEOUT),
-            Self::TooManyRequests(_) => (
+            Self::TooManyCreations(_) => (
                 S::TOO_MANY_REQUESTS,
-                "too-many-requests",
-                "Too many requests came from this address. Retry-After says when to go on.",
+                "too-many-creations",
+                TOO_MANY_CREATIONS,
             ),
-            Self::TooManyWatchers => (
+            Self::TooManyMailboxes => (
                 S::TOO_MANY_REQUESTS,
-                "too-many-watchers",
-                "Too many event streams and waiting calls are open on this mailbox.",
+                "too-many-mailboxes",
+                TOO_MANY_MAILBOXES,
             ),
-            Self::Unauthorized => (
-                S::UNAUTHORIZED,
-                "no-token",
-                "Send the mailbox's token as 'Authorization: Bearer <token>'.",
-            ),
+            Self::TooManyRequests(_) => {
+                (S::TOO_MANY_REQUESTS, "too-many-requests", TOO_MANY_REQUESTS)
+            }
+            Self::TooManyWatchers => (S::TOO_MANY_REQUESTS, "too-many-watchers", TOO_MANY_WATCHERS),
+            Self::Unauthorized => (S::UNAUTHORIZED, "no-token", NO_TOKEN),
             Self::Unreadable => (
                 S::INTERNAL_SERVER_ERROR,
                 "unreadable",
                 "This message could not be taken apart. Its source can be read under /raw.",
             ),
             Self::UnknownField(..) => (S::UNPROCESSABLE_ENTITY, "unknown-field", ""),
+            Self::WrongKey => (S::UNAUTHORIZED, "wrong-key", WRONG_KEY),
         }
     }
 
@@ -153,6 +180,7 @@ impl Problem {
             code,
             detail,
             field: self.body_field(),
+            challenge: (*self == Self::ProofRequired).then_some(CHALLENGES),
         }
     }
 
@@ -177,13 +205,17 @@ impl Problem {
             Self::NoSuchMailbox,
             Self::NoSuchMessage,
             Self::NoSuchPart,
+            Self::ProofRequired,
             Self::Taken,
             Self::Timeout,
+            Self::TooManyCreations(12),
+            Self::TooManyMailboxes,
             Self::TooManyRequests(12),
             Self::TooManyWatchers,
             Self::Unauthorized,
             Self::Unreadable,
             Self::UnknownField(Some("tll".to_owned()), known.to_owned()),
+            Self::WrongKey,
         ]
     }
 
@@ -199,11 +231,15 @@ impl Problem {
     /// Fields of the answer that belong to this problem.
     fn field(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
-            Self::Busy | Self::NoMemory | Self::TooManyWatchers => {
+            Self::Busy | Self::NoMemory | Self::TooManyMailboxes | Self::TooManyWatchers => {
                 Some((RETRY_AFTER, RETRY_SECS.into()))
             }
-            Self::TooManyRequests(secs) => Some((RETRY_AFTER, (*secs).into())),
-            Self::Unauthorized => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            Self::TooManyCreations(secs) | Self::TooManyRequests(secs) => {
+                Some((RETRY_AFTER, (*secs).into()))
+            }
+            Self::Unauthorized | Self::WrongKey => {
+                Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+            }
             Self::BodyTooLarge | Self::Head(_) | Self::Timeout => {
                 // What is left of the request cannot be told from the next one.
                 Some((CONNECTION, HeaderValue::from_static("close")))
@@ -265,6 +301,10 @@ pub(super) struct ProblemDetails<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     field: Option<&'a str>,
+    /// Where to ask for a challenge, if work must be shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "/api/v1/challenges")]
+    challenge: Option<&'static str>,
 }
 
 impl IntoResponse for Problem {

@@ -1,4 +1,4 @@
-//! How many requests a client may send, by sliding window. Time is an argument.
+//! How many requests a client may send, and how many mailboxes it may create, by sliding window. Time is an argument.
 //!
 //! The window slides over two fixed ones: what counts is this minute's requests and, of the last
 //! minute's, the share that still lies within sixty seconds of now, as if they had come evenly.
@@ -10,6 +10,7 @@
 
 use crate::clock::Instant;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 
 /// The window.
@@ -52,12 +53,12 @@ pub enum Verdict {
     Refuse(Standing),
 }
 
-/// Counts requests by client.
+/// Counts requests by client, whatever makes one.
 #[derive(Debug)]
-pub struct RateLimiter {
+pub struct RateLimiter<C> {
     clients_max: usize,
-    young: HashMap<Client, Count>,
-    old: HashMap<Client, Count>,
+    young: HashMap<C, Count>,
+    old: HashMap<C, Count>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,7 +69,7 @@ struct Count {
     previous: u32,
 }
 
-impl RateLimiter {
+impl<C: Copy + Eq + Hash> RateLimiter<C> {
     /// Counts `clients_max` clients at most.
     #[must_use]
     pub fn new(clients_max: u32) -> Self {
@@ -80,7 +81,7 @@ impl RateLimiter {
     }
 
     /// Counts a request of `client` if it may pass under `limit` requests a minute.
-    pub fn request(&mut self, client: Client, limit: u32, now: Instant) -> Verdict {
+    pub fn request(&mut self, client: C, limit: u32, now: Instant) -> Verdict {
         let count = self.count(client);
         count.move_to(now);
         let weighted = count.weighted(now);
@@ -97,7 +98,7 @@ impl RateLimiter {
     }
 
     /// Takes back the request that `client` sent last, because it does not count after all.
-    pub fn forgive(&mut self, client: Client, now: Instant) {
+    pub fn forgive(&mut self, client: C, now: Instant) {
         if let Some(count) = self.young.get_mut(&client) {
             count.move_to(now);
             count.current = count.current.saturating_sub(1);
@@ -110,7 +111,7 @@ impl RateLimiter {
         self.young.len() + self.old.len()
     }
 
-    fn count(&mut self, client: Client) -> &mut Count {
+    fn count(&mut self, client: C) -> &mut Count {
         let known = self.old.remove(&client);
         if self.young.len() >= self.clients_max / 2 && !self.young.contains_key(&client) {
             self.old = std::mem::take(&mut self.young);
@@ -184,7 +185,7 @@ mod tests {
 
     const ONE: Client = Client::V4(1);
 
-    fn passes(limiter: &mut RateLimiter, client: Client, limit: u32, now: Instant) -> bool {
+    fn passes(limiter: &mut RateLimiter<Client>, client: Client, limit: u32, now: Instant) -> bool {
         matches!(limiter.request(client, limit, now), Verdict::Pass(_))
     }
 

@@ -15,6 +15,7 @@ labels! {
         About = "about",
         Assets = "assets",
         Attachment = "attachment",
+        Challenges = "challenges",
         Events = "events",
         Frame = "frame",
         Headers = "headers",
@@ -27,6 +28,7 @@ labels! {
         Metrics = "metrics",
         Postmaster = "postmaster",
         Raw = "raw",
+        Recover = "recover",
         Root = "root",
         Text = "text",
         Unknown = "unknown",
@@ -49,6 +51,14 @@ labels! {
     HttpRefused as "reason" {
         ClientConnections = "client_connections",
         Connections = "connections",
+    }
+
+    /// Why a mailbox was not created.
+    CreationRefused as "reason" {
+        Key = "key",
+        Mailboxes = "mailboxes",
+        Proof = "proof",
+        Rate = "rate",
     }
 
     /// What came of reading the settings again.
@@ -205,6 +215,9 @@ metrics! {
     http_event_streams as "mayfly_http_event_streams": Gauge,
     /// HTTP requests answered with 429 because their client sent too many.
     http_rate_limited as "mayfly_http_rate_limited_total": Counter,
+    /// Creations of mailboxes that were refused, by why: a wrong key, as many mailboxes as the plan allows, no proof of work or a
+    /// wrong one, too many creations in the last minute.
+    http_creations_refused as "mayfly_http_creations_refused_total": Family<CreationRefused>,
     /// Processor time used, user and system.
     cpu as "process_cpu_seconds_total": Seconds,
     /// Resident memory.

@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn postmaster_is_one_mailbox_that_is_always_there() {
-        let expected = Some(("postmaster@one.test", MustExist::No));
+        let expected = Some(("postmaster@one.test", MustExist::Operators));
         for accept in [Accept::Any, Accept::Created] {
             check(&Recipient::Postmaster, accept, expected);
             check(&to("postmaster", "one.test"), accept, expected);

@@ -5,15 +5,18 @@
 //! table of its own, and only then are sockets made, each in the table of the thread that uses it.
 
 mod banner;
+mod keys;
 mod load;
 mod log;
 mod machine;
 mod planes;
 
+pub use keys::KeyError;
 pub use load::{LoadError, load};
 
 use crate::clock::Instant;
 use crate::config::Config;
+use crate::control::keys::ApiKeys;
 use crate::control::{self, Facts, Listeners, Phase, Settings, TokenKey};
 use crate::edge::inbox::Notice;
 use crate::edge::live::{Live, LiveError};
@@ -46,6 +49,8 @@ pub enum ServeError {
     Probe(probe::Unusable),
     /// A certificate or TLS cannot be used.
     Live(LiveError),
+    /// A file with a key cannot be used.
+    Key(KeyError),
     /// An address cannot be listened on.
     Listen(SocketAddr, io::Error),
     /// Something that the system should give was refused.
@@ -62,6 +67,7 @@ impl fmt::Display for ServeError {
         match self {
             Self::Probe(why) => why.fmt(f),
             Self::Live(why) => why.fmt(f),
+            Self::Key(why) => why.fmt(f),
             Self::Listen(address, why) if why.kind() == io::ErrorKind::AddrInUse => write!(
                 f,
                 "cannot listen on {address}: somebody else listens there\n  fix: stop it, or choose another port under [listen]"
@@ -92,6 +98,7 @@ pub fn run(config: Config, path: Option<PathBuf>) -> Result<(), ServeError> {
     machine::prepare();
     let live =
         Arc::new(Live::new(&config, None, clock.wall().year(began)).map_err(ServeError::Live)?);
+    let api_keys = keys::load(&config.plans).map_err(ServeError::Key)?;
     let memory = machine::memory_budget(&config.store);
     let cpus = machine::cpus();
     let count = match config.server.cores {
@@ -118,7 +125,7 @@ pub fn run(config: Config, path: Option<PathBuf>) -> Result<(), ServeError> {
         public: listen(&config.listen.http)?,
         operator: listen(&config.listen.operator)?,
     };
-    let server = Server::new(config, path, cores, live);
+    let server = Server::new(config, path, cores, live, api_keys);
     banner::show(&server, &edge, &listeners, clock.now().since(began));
     runtime.block_on(server.serve(edge, listeners, signals))
 }
@@ -183,9 +190,15 @@ struct Server {
 }
 
 impl Server {
-    fn new(config: Config, path: Option<PathBuf>, cores: Cores, live: Arc<Live>) -> Self {
+    fn new(
+        config: Config,
+        path: Option<PathBuf>,
+        cores: Cores,
+        live: Arc<Live>,
+        keys: ApiKeys,
+    ) -> Self {
         let server = Self {
-            settings: Arc::new(ArcSwap::from_pointee(settings(&config, &live))),
+            settings: Arc::new(ArcSwap::from_pointee(settings(&config, &live, keys))),
             metrics: Arc::new(ProcessMetrics::default()),
             config,
             path,
@@ -276,14 +289,15 @@ impl Server {
                     self.cores.wall().year(self.cores.now()),
                 )
                 .map_err(|why| why.to_string())?;
-                Ok((config, waiting, Arc::new(live)))
+                let keys = keys::load(&config.plans).map_err(|why| why.to_string())?;
+                Ok((config, waiting, Arc::new(live), keys))
             });
         match result {
-            Ok((config, waiting, live)) => {
+            Ok((config, waiting, live, keys)) => {
                 self.cores
                     .ledger()
                     .set_limit(machine::memory_budget(&config.store));
-                self.settings.store(Arc::new(settings(&config, &live)));
+                self.settings.store(Arc::new(settings(&config, &live, keys)));
                 self.cores.tell_all(&Notice::Reload(Arc::clone(&live)));
                 self.live = live;
                 self.config = config;
@@ -347,12 +361,14 @@ impl Server {
     }
 }
 
-fn settings(config: &Config, live: &Live) -> Settings {
+fn settings(config: &Config, live: &Live, keys: ApiKeys) -> Settings {
     Settings {
         http: config.http.clone(),
         recipients: config.recipients.clone(),
         address_keys: live.address_keys.clone(),
         budget: config.store.clone(),
         reading: config.reading.clone(),
+        plans: config.plans.clone(),
+        keys,
     }
 }

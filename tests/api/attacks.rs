@@ -69,7 +69,9 @@ fn wrong_expired_erased_and_malformed_tokens_get_the_same_bytes() {
 
 #[test]
 fn a_dead_token_stays_dead_when_its_address_is_given_anew() {
-    let house = House::new();
+    let mut settings = settings();
+    settings.budget.address_quarantine = Span(Duration::ZERO);
+    let house = House::with(settings);
     let (address, old) = house.create("{\"local_part\": \"again\"}");
     house.deliver(&address, b"Subject: old\r\n\r\n");
     send(

@@ -2,6 +2,7 @@
 
 use crate::client::{Answer, send};
 use arc_swap::ArcSwap;
+use mayfly::control::keys::ApiKeys;
 use mayfly::control::{self, Facts, Listeners, Phase, Settings, TokenKey};
 use mayfly::edge::inbox::Request;
 use mayfly::edge::{Clock, CoreId, CoreShard, Cores};
@@ -36,8 +37,11 @@ pub(crate) fn settings() -> Settings {
         address_keys: mayfly::edge::address_keys::load(&[], None).expect("drawn"),
         budget: config.store,
         reading: config.reading,
+        plans: config.plans,
+        keys: ApiKeys::default(),
     };
     settings.http.requests_per_minute = 0;
+    settings.http.creations_per_minute = 0;
     settings
 }
 

@@ -5,9 +5,11 @@
 
 mod attacks;
 mod client;
+mod creation;
 mod document;
 mod house;
 mod page;
+mod mailboxes;
 mod reading;
 mod smuggling;
 

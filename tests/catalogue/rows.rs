@@ -15,6 +15,7 @@ const CHAPTERS: &[(char, u32)] = &[
     ('J', 8),
     ('K', 9),
     ('L', 7),
+    ('M', 10),
     ('N', 7),
 ];
 
@@ -24,6 +25,31 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "F11",
         "tests/pressure.rs",
         "overloaded_it_takes_small_messages_and_defers_large_ones",
+    ),
+    (
+        "M2",
+        "src/control/token.rs",
+        "m2_a_million_tokens_differ_in_all_their_bits",
+    ),
+    (
+        "M4",
+        "tests/markers.rs",
+        "nothing_of_what_strangers_send_stays_anywhere",
+    ),
+    (
+        "M5",
+        "tests/api/attacks.rs",
+        "pages_of_other_sites_change_nothing",
+    ),
+    (
+        "M6",
+        "tests/api/attacks.rs",
+        "pages_of_other_sites_change_nothing",
+    ),
+    (
+        "M7",
+        "tests/api/attacks.rs",
+        "every_answer_is_protected_and_every_error_is_a_problem_without_secrets",
     ),
     (
         "N7",

@@ -131,6 +131,9 @@ impl Gateway {
         if !settings.contains("requests_per_minute") {
             command.env("MAYFLY__HTTP__REQUESTS_PER_MINUTE", "0");
         }
+        if !settings.contains("creations_per_minute") {
+            command.env("MAYFLY__HTTP__CREATIONS_PER_MINUTE", "0");
+        }
         if !settings.contains("loop_lag") {
             // A machine that runs all tests at once is late now and then, and that is not what they are about.
             for level in ["STRAINED", "OVERLOADED", "REFUSING"] {

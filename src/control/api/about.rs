@@ -4,7 +4,9 @@ use super::Answer;
 use crate::config::sections::Http;
 use crate::control::Settings;
 use crate::control::app::App;
+use crate::control::guard;
 use crate::mail::Address;
+use crate::policy::plans::ANONYMOUS;
 use crate::policy::recipients::Accept;
 use crate::policy::self_authenticating::SelfAuthenticating;
 use axum::body::Bytes;
@@ -38,6 +40,15 @@ pub(super) struct Info {
     /// How many seconds a mailbox may live at most, counted from its creation or extension.
     #[schema(example = 86_400)]
     ttl_max: u64,
+    /// How many messages a mailbox may be made for at most.
+    #[schema(example = 500)]
+    messages_max: u32,
+    /// How many mailboxes a client may create in a minute. 0: as many as it likes.
+    #[schema(example = 20)]
+    creations_per_minute: u32,
+    /// With how many zero bits the hash of a proof of work must begin. 0: none is asked for.
+    #[schema(maximum = 32, example = 0)]
+    proof_of_work_bits: u32,
     /// How many seconds a list may wait for mail at most.
     #[schema(example = 60)]
     wait_max: u64,
@@ -80,14 +91,20 @@ impl Info {
                     wait_max,
                     page_messages_max,
                     requests_per_minute,
+                    creations_per_minute,
+                    proof_of_work_bits,
                     ..
                 },
             recipients,
             budget,
+            plans,
             ..
         } = settings;
+        // What holds for whoever asks without a key.
+        let plan = plans.plan(ANONYMOUS);
+        let of_plan = plan.and_then(|plan| plan.creations_per_minute);
         Self {
-            domains: recipients.domains.iter().map(|it| our(it)).collect(),
+            domains: plans.domains(plan, recipients).map(our).collect(),
             subdomains: recipients.subdomains,
             accept: match recipients.accept {
                 Accept::Any => Accepted::Any,
@@ -95,8 +112,15 @@ impl Info {
             },
             self_authenticating: recipients.self_authenticating != SelfAuthenticating::Off,
             self_authenticating_only: recipients.self_authenticating == SelfAuthenticating::Only,
-            ttl_default: budget.mailbox_ttl_default.0.as_secs(),
-            ttl_max: budget.mailbox_ttl_max.0.as_secs(),
+            ttl_default: budget
+                .mailbox_ttl_default
+                .0
+                .min(guard::ttl_max(plan, settings))
+                .as_secs(),
+            ttl_max: guard::ttl_max(plan, settings).as_secs(),
+            messages_max: guard::messages_max(plan, settings),
+            creations_per_minute: of_plan.unwrap_or(*creations_per_minute),
+            proof_of_work_bits: *proof_of_work_bits,
             wait_max: wait_max.0.as_secs(),
             page_messages_max: *page_messages_max,
             requests_per_minute: *requests_per_minute,

@@ -77,11 +77,54 @@ impl Fields {
         }
     }
 
+    /// A whole number. One that is too large is as good as the largest.
+    pub(super) fn number(&mut self, name: &'static str) -> Result<Option<u32>, Problem> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let number = value.as_number().and_then(whole);
+        number
+            .map(|number| Some(u32::try_from(number).unwrap_or(u32::MAX)))
+            .ok_or(Problem::Field(
+                name,
+                Cow::Borrowed("This must be a whole number."),
+            ))
+    }
+
+    /// An object of these texts and nothing else.
+    pub(super) fn texts<const TEXTS: usize>(
+        &mut self,
+        name: &'static str,
+        texts: [&'static str; TEXTS],
+    ) -> Result<Option<[String; TEXTS]>, Problem> {
+        let wrong = || {
+            let quoted = texts.map(|text| format!("'{text}'")).join(" and ");
+            Problem::Field(
+                name,
+                format!("This must be an object with the texts {quoted}.").into(),
+            )
+        };
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let Value::Object(mut object) = value else {
+            return Err(wrong());
+        };
+        let taken = texts.map(|text| match object.remove(text) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        });
+        if !object.is_empty() || taken.iter().any(Option::is_none) {
+            return Err(wrong());
+        }
+        Ok(Some(taken.map(Option::unwrap_or_default)))
+    }
+
     /// A time to live: seconds as a number, or a duration as a text.
     pub(super) fn ttl(&mut self) -> Result<Option<Duration>, Problem> {
         let ttl = match self.take("ttl") {
             None => return Ok(None),
-            Some(Value::Number(secs)) => whole_seconds(&secs),
+            Some(Value::Number(secs)) => whole(&secs).map(Duration::from_secs),
             Some(Value::String(text)) => humantime::parse_duration(&text).ok(),
             Some(_) => None,
         };
@@ -107,14 +150,13 @@ impl Fields {
     }
 }
 
-/// Seconds without a fraction. JSON does not tell 60 from 60.0, and more than there can be is as good as for ever.
-fn whole_seconds(secs: &Number) -> Option<Duration> {
-    let secs = secs.as_u64().or_else(|| {
-        let secs = secs.as_f64()?;
+/// A number without a fraction or a sign. JSON does not tell 60 from 60.0, and more than there can be is as good as the most.
+fn whole(number: &Number) -> Option<u64> {
+    number.as_u64().or_else(|| {
+        let number = number.as_f64()?;
         // The conversion saturates.
-        (secs.fract() == 0.0 && secs > 0.0).then_some(secs as u64)
-    });
-    secs.map(Duration::from_secs)
+        (number.fract() == 0.0 && number > 0.0).then_some(number as u64)
+    })
 }
 
 /// How a time to live is described.

@@ -15,6 +15,7 @@
 //! 4. Write the document anew: `MAYFLY_REWRITE=1 cargo test --lib the_stored_document`.
 
 mod about;
+mod creation;
 mod fields;
 mod mailboxes;
 mod messages;
@@ -22,6 +23,7 @@ mod openapi;
 mod view;
 
 use super::app::{App, no_such_method, no_such_route};
+use super::bearer;
 use super::explorer;
 use super::page;
 use super::problem::Problem;
@@ -42,12 +44,14 @@ fn operations() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(openapi::general())
         .routes(routes!(about::info))
         .routes(routes!(about::document))
-        .routes(routes!(mailboxes::create))
+        .routes(routes!(creation::challenge))
+        .routes(routes!(creation::create))
         .routes(routes!(
             mailboxes::show,
             mailboxes::extend,
             mailboxes::erase
         ))
+        .routes(routes!(creation::recover))
         .routes(routes!(messages::list))
         .routes(routes!(messages::show, messages::delete))
         .routes(routes!(messages::raw))
@@ -80,6 +84,8 @@ pub(super) fn route(path: &str) -> Route {
         "/" => Route::Root,
         "/api" | "/api/explorer.css" | "/api/explorer.js" => Route::About,
         "/api/v1/info" | "/api/v1/openapi.json" => Route::About,
+        "/api/v1/challenges" => Route::Challenges,
+        "/api/v1/mailbox/recover" => Route::Recover,
         "/api/v1/mailboxes" => Route::Mailboxes,
         "/api/v1/mailbox" => Route::Mailbox,
         "/api/v1/messages" => Route::Messages,
@@ -132,19 +138,8 @@ impl FromRequestParts<Arc<App>> for Bearer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let mut presented = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(presented), None) = (presented.next(), presented.next()) else {
-            return Err(Problem::Unauthorized);
-        };
-        let (scheme, token) = presented
-            .as_bytes()
-            .split_at_checked(7)
-            .ok_or(Problem::Unauthorized)?;
-        if !scheme.eq_ignore_ascii_case(b"bearer ") {
-            return Err(Problem::Unauthorized);
-        }
-        let hash = app.tokens.hash(token.trim_ascii());
-        Ok(Self(Holder::Token(hash)))
+        let token = bearer(&parts.headers).ok_or(Problem::Unauthorized)?;
+        Ok(Self(Holder::Token(app.tokens.hash(token))))
     }
 }
 

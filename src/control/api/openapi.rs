@@ -64,6 +64,12 @@ pub(super) fn complete(described: utoipa::openapi::OpenApi) -> Value {
             "scheme": "bearer",
             "bearerFormat": "mf_ and 32 letters and digits",
             "description": "The token of a mailbox, from the answer to its creation.",
+        },
+        "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "mfk_ and 32 letters and digits",
+            "description": "A key of the operator's, for what its plan grants. Without one, leave the field out.",
         }
     });
     document
@@ -179,6 +185,12 @@ fn event() -> Value {
     })
 }
 
+/// Whether nobody may do this without a mailbox's token.
+fn needs_token(operation: &Value) -> bool {
+    let ways = operation["security"].as_array();
+    ways.is_some_and(|ways| ways.iter().any(|way| way.get("token").is_some()))
+}
+
 /// Codes that the answers to an operation may have beside its own.
 fn shared_codes(method: &str, operation: &Value) -> Vec<(u16, &'static str)> {
     let mut shared = vec![
@@ -191,7 +203,7 @@ fn shared_codes(method: &str, operation: &Value) -> Vec<(u16, &'static str)> {
     if method != "get" {
         shared.push((403, "cross-origin"));
     }
-    if operation.get("security").is_some() {
+    if needs_token(operation) {
         shared.extend([(401, "no-token"), (404, "no-such-mailbox"), (503, "busy")]);
     }
     if operation.get("requestBody").is_some() {

@@ -2,6 +2,7 @@
 
 use crate::clock::{Instant, WallClock};
 use crate::control::Token;
+use crate::control::recovery::Ticket;
 use crate::store::MailboxState;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
@@ -33,6 +34,15 @@ pub(in crate::control) struct Mailbox {
     /// Where the series of its events stands: list or stream from here to see only what comes later.
     #[schema(pattern = "^[0-9]{1,20}$", example = "0")]
     cursor: String,
+    /// How many messages it takes in its life, if not any number.
+    #[schema(required, minimum = 1, example = json!(null))]
+    messages_max: Option<u32>,
+    /// How many more it takes.
+    #[schema(required, minimum = 0, example = json!(null))]
+    messages_left: Option<u32>,
+    /// The plan under which it was created, if it has a name.
+    #[schema(required, example = json!(null))]
+    plan: Option<String>,
 }
 
 /// A mailbox that has just been created, with the token that opens it.
@@ -44,6 +54,10 @@ pub(in crate::control) struct CreatedMailbox {
     #[serde(serialize_with = "reveal")]
     #[schema(value_type = String, pattern = "^mf_[a-z2-7]{32}$", example = "mf_k3v5x2m7q4c6r2s3t5u3w5y7z2a2b4d6")]
     token: Token,
+    /// Gets a new token while the mailbox lives, if this one is lost. It is shown this once, and counts once.
+    #[serde(serialize_with = "reveal_ticket")]
+    #[schema(value_type = String, pattern = "^mfr_[a-z2-7]+$", example = "mfr_k3v5x2m7q4c6r2s3t5u3w5y7z2a2b4d6")]
+    recovery: Ticket,
     links: MailboxLinks,
 }
 
@@ -73,14 +87,18 @@ impl Mailbox {
             messages: state.messages,
             bytes: state.bytes,
             cursor: state.last.0.to_string(),
+            messages_max: state.takes.map(|it| it.most()),
+            messages_left: state.takes.map(|it| it.left()),
+            plan: state.plan.as_deref().map(ToOwned::to_owned),
         }
     }
 
-    /// The same with the token that was drawn for it.
-    pub(in crate::control) fn created(self, token: Token) -> CreatedMailbox {
+    /// The same with the token that was drawn for it, and the ticket for another.
+    pub(in crate::control) fn created(self, token: Token, recovery: Ticket) -> CreatedMailbox {
         CreatedMailbox {
             mailbox: self,
             token,
+            recovery,
             links: MailboxLinks {
                 mailbox: "/api/v1/mailbox",
                 messages: "/api/v1/messages",
@@ -93,4 +111,9 @@ impl Mailbox {
 /// The one place where a token is written down: the answer to whoever created its mailbox.
 fn reveal<S: Serializer>(token: &Token, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(token.reveal())
+}
+
+/// The one place where a ticket is written down.
+fn reveal_ticket<S: Serializer>(ticket: &Ticket, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(ticket.reveal())
 }
