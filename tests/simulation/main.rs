@@ -24,6 +24,7 @@ mod connections;
 mod driver;
 mod oracle;
 mod peer;
+mod races;
 #[path = "../world/mod.rs"]
 mod world;
 
