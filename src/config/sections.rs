@@ -150,7 +150,7 @@ settings! {
         /// its plan says instead. 0 means no limit.
         pub creations_per_minute: u32 = 20,
         /// Work that a client must show before it creates a mailbox, unless it shows a key: a number with which SHA-256 begins with so
-        /// many zero bits. Each bit doubles the time: 16 take a browser a tenth of a second or less, 20 about a second. 0 turns it off.
+        /// many zero bits. Each bit doubles the time: 16 take a fraction of a second, 20 some seconds in a browser. 0 turns it off.
         pub proof_of_work_bits: u32 = 0,
         /// Proofs of work that are remembered until they are out of date (five minutes), so that each counts once.
         /// Price: 4 bytes each, taken as they come. With twice as many in that time one right proof in eight is refused.
