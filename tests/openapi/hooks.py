@@ -1,6 +1,7 @@
 """What schemathesis needs to know of this API beside its document: how to come by a token, and a mailbox with mail."""
 
 import os
+import re
 import smtplib
 
 import requests
@@ -56,6 +57,10 @@ def bearer(token):
     return {"Authorization": f"Bearer {token}"}
 
 
+def needs_a_token(operation):
+    return any("token" in way for way in operation.definition.raw.get("security", []))
+
+
 @schemathesis.auth(refresh_interval=None)
 class Mailbox:
     """Each case opens a mailbox of its own with two messages: what one case erases no other misses. A sequence of calls
@@ -65,6 +70,8 @@ class Mailbox:
         self.shared = None
 
     def get(self, case, context):
+        if not needs_a_token(case.operation):
+            return None
         if case.meta is not None and case.meta.phase.name == "stateful":
             return self.of_sequence()
         # A stream ends with its mailbox.
@@ -83,16 +90,26 @@ class Mailbox:
         return self.shared
 
     def set(self, case, data, context):
+        if data is None:
+            return
         case.headers["Authorization"] = f"Bearer {data}"
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """A ticket that is made up opens nothing: in its place goes one that does."""
+    body = case.body
+    is_recovery = case.operation.path == "/api/v1/mailbox/recover" and isinstance(body, dict)
+    if is_recovery and list(body) == ["recovery"] and re.fullmatch("mfr_[a-z2-7]+", str(body["recovery"])):
+        case.body = {"recovery": create({})["recovery"]}
 
 
 # Instead of schemathesis's own check of authentication, which wants 401 or 403 for a wrong token. Here a wrong token is
 # answered like one that is no longer valid, byte for byte, and both like an address that nobody holds: 404.
 @schemathesis.check
 def without_the_token_nothing_opens(context, response, case):
-    needs_a_token = "security" in case.operation.definition.raw
     is_described = case.method.upper() == case.operation.method.upper()
-    if not (needs_a_token and is_described) or not 200 <= response.status_code < 300:
+    if not (needs_a_token(case.operation) and is_described) or not 200 <= response.status_code < 300:
         return
     request = response.request
     for headers, status, code in (
