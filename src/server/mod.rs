@@ -297,7 +297,8 @@ impl Server {
                 self.cores
                     .ledger()
                     .set_limit(machine::memory_budget(&config.store));
-                self.settings.store(Arc::new(settings(&config, &live, keys)));
+                self.settings
+                    .store(Arc::new(settings(&config, &live, keys)));
                 self.cores.tell_all(&Notice::Reload(Arc::clone(&live)));
                 self.live = live;
                 self.config = config;

@@ -276,8 +276,7 @@ impl<'a> Name<'a> {
     /// What was asked for, if it can be had.
     fn new(fields: &'a NewMailboxFields, settings: &Settings) -> Result<Self, Problem> {
         use SelfAuthenticating::{Drawn, Off, Offered, Only};
-        let wrong =
-            |detail| Err(Problem::Field("self_authenticating", Cow::Borrowed(detail)));
+        let wrong = |detail| Err(Problem::Field("self_authenticating", Cow::Borrowed(detail)));
         let asked = fields.self_authenticating;
         let is_proving = match (asked, settings.recipients.self_authenticating) {
             (Some(true), Off) => return wrong(NO_PROOF),
@@ -336,14 +335,26 @@ impl<'a> Wanted<'a> {
         Ok(wanted)
     }
 
-    fn address(&self, local_part: &str, app: &App, settings: &Settings) -> Result<Address, Problem> {
+    fn address(
+        &self,
+        local_part: &str,
+        app: &App,
+        settings: &Settings,
+    ) -> Result<Address, Problem> {
         let rules = &settings.recipients;
         let address = Address::parse(format!("{local_part}@{}", self.domain)).map_err(|why| {
             let detail = format!("This cannot be a local part: {why}.");
             Problem::Field("local_part", detail.into())
         })?;
         match recipients::may_create(&address, rules) {
-            Ok(()) if !self_authenticating::may_receive(&address, rules, &settings.address_keys, unix_secs(app)) => {
+            Ok(())
+                if !self_authenticating::may_receive(
+                    &address,
+                    rules,
+                    &settings.address_keys,
+                    unix_secs(app),
+                ) =>
+            {
                 Err(Problem::Field("local_part", Cow::Borrowed(FORGED)))
             }
             Ok(()) => Ok(address),
