@@ -8,8 +8,8 @@ mod client;
 mod creation;
 mod document;
 mod house;
-mod page;
 mod mailboxes;
+mod page;
 mod reading;
 mod smuggling;
 
