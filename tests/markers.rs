@@ -284,3 +284,39 @@ fn nothing_of_what_strangers_send_stays_anywhere() {
     assert!(log.contains("ready in"));
     assert_unmarked("the log", &log, &markers);
 }
+
+/// Somebody's key. Nobody opens anything here.
+const RECIPIENT: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+
+#[test]
+fn nothing_of_an_encrypted_message_is_in_memory_while_its_mailbox_lives() {
+    let mut gateway = Gateway::start("[server]\nlog_level = \"debug\"\n");
+    let fields = format!("{{\"local_part\":\"{LOCAL_PART}\",\"encryption_key\":\"{RECIPIENT}\"}}");
+    let (address, token) = gateway.create_with(&fields);
+    for starttls in [false, true, false] {
+        plant(&gateway, starttls, &address);
+    }
+    for message in gateway.list(&token) {
+        assert_eq!(message["encrypted"], true);
+    }
+    let raw = gateway.get("/api/v1/messages/3/raw", &token).body;
+    assert!(raw.starts_with(b"age-encryption.org/v1\n") && raw.len() > BODY.len() * 400);
+    gateway.await_metric("mayfly_smtp_connections", "", 0);
+    // None but the one that asks.
+    gateway.await_metric("mayfly_http_connections", "", 1);
+    let mut markers = markers_of(&token);
+    // Where its mail goes the server must know, and the token is what was asked with.
+    markers.retain(|(name, _)| *name != "the recipient" && *name != TOKEN);
+    if rustix::process::geteuid().is_root() {
+        let found = places(gateway.pid(), &markers);
+        assert!(
+            found.is_empty(),
+            "{} left in memory:\n{}",
+            found.len(),
+            found.join("\n")
+        );
+    }
+    assert_eq!(gateway.list(&token).len(), 3, "it lives");
+    assert_eq!(gateway.stop().code(), Some(0));
+    assert_unmarked("the log", gateway.last_words(), &markers);
+}

@@ -216,7 +216,14 @@ pub(super) async fn show(app: &App, holder: &Holder, id: &str) -> Result<Respons
 pub(super) async fn raw(app: &App, holder: &Holder, id: &str) -> Result<Response, Problem> {
     let message = message_of(app, holder, id).await?.message;
     let length = message.body.len();
-    let name = format!("attachment; filename=\"{}.eml\"", message.queue_id.as_str());
+    let (ending, kind) = match message.encrypted {
+        true => ("eml.age", "application/octet-stream"),
+        false => ("eml", "message/rfc822"),
+    };
+    let name = format!(
+        "attachment; filename=\"{}.{ending}\"",
+        message.queue_id.as_str()
+    );
     let time = app.settings.load().http.request_timeout.0
         + Duration::from_secs(length as u64 / reading::BYTES_A_SECOND_MIN);
     let body = Body::from_stream(RawBody {
@@ -226,8 +233,7 @@ pub(super) async fn raw(app: &App, holder: &Holder, id: &str) -> Result<Response
     });
     let mut response = body.into_response();
     let headers = response.headers_mut();
-    let rfc822 = HeaderValue::from_static("message/rfc822");
-    headers.insert(header::CONTENT_TYPE, rfc822);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     if let Ok(disposition) = HeaderValue::from_str(&name) {
         headers.insert(header::CONTENT_DISPOSITION, disposition);

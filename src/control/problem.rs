@@ -27,6 +27,8 @@ pub(super) enum Problem {
     Busy,
     /// Another site's page sent this.
     CrossOrigin,
+    /// Only the holder of a key can read the message.
+    Encrypted,
     /// A field of the body is not what it should be.
     Field(&'static str, Cow<'static, str>),
     /// The head could not be read, or could be read in two ways.
@@ -69,6 +71,8 @@ pub(super) enum Problem {
     WrongKey,
 }
 
+const ENCRYPTED: &str =
+    "The message is encrypted to the key of its mailbox: only its source can be had, under /raw.";
 const BUSY: &str = "There is too much to do just now. Try again soon.";
 const NO_SUCH_PART: &str = "The message has no such part.";
 const NOT_JSON: &str = "Send the body as application/json.";
@@ -112,6 +116,7 @@ impl Problem {
                 "cross-origin",
                 "Pages of other sites may not change anything here.",
             ),
+            Self::Encrypted => (S::CONFLICT, "encrypted", ENCRYPTED),
             Self::Field(..) => (S::UNPROCESSABLE_ENTITY, "bad-field", ""),
             Self::Head(offence) => offence_table(*offence),
             Self::Method => (
@@ -194,6 +199,7 @@ impl Problem {
             Self::BodyTooLarge,
             Self::Busy,
             Self::CrossOrigin,
+            Self::Encrypted,
             Self::Field("local_part", Cow::Borrowed(no_local_part)),
             Self::Head(Offence::Folded),
             Self::Head(Offence::TooLarge),

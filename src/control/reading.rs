@@ -46,6 +46,9 @@ pub(super) async fn read<T: Send + 'static>(
     message: &Arc<Message>,
     work: impl FnOnce(&[u8], &Limits) -> T + Send + 'static,
 ) -> Result<T, Problem> {
+    if message.encrypted {
+        return Err(Problem::Encrypted);
+    }
     let turn = Arc::clone(&app.readers).acquire_owned().await;
     let turn = turn.map_err(|_| Problem::Busy)?;
     let limits = app.settings.load().reading.clone();
@@ -71,8 +74,9 @@ pub(super) async fn scan(app: &App, entries: &[Entry]) -> Vec<Option<Findings>> 
         .iter()
         .enumerate()
         .map(|(nth, entry)| {
-            let looks = nth >= skipped && entry.message.body.len() <= bytes_max;
-            looks.then(|| Arc::clone(&entry.message))
+            let message = &entry.message;
+            let looks = nth >= skipped && message.body.len() <= bytes_max && !message.encrypted;
+            looks.then(|| Arc::clone(message))
         })
         .collect();
     if wanted.iter().all(Option::is_none) {

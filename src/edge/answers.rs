@@ -11,6 +11,7 @@ use crate::clock::Instant;
 use crate::mail::message::QueueId;
 use crate::mail::trace::{Protection, Trace};
 use crate::mail::{Body, BodyWriter, Message, Recipient};
+use crate::policy::attachments::Policy;
 use crate::policy::recipients::{self, Decision, MustExist};
 use crate::policy::self_authenticating::{self, SelfAuthenticating};
 use crate::smtp::{Beginning, Leases, Receipt, Reply};
@@ -21,8 +22,8 @@ use std::sync::Arc;
 
 /// What other cores have been asked.
 pub(super) enum Later {
-    /// This one must keep a place, in a mailbox that wants something to be done to its messages.
-    Placed(CoreId, Question, Option<Wants>),
+    /// This one must keep a place, in a mailbox of a domain with this policy for attachments.
+    Placed(CoreId, Question, Option<Arc<Policy>>),
     /// A helper must do something to a message first.
     Arranged(Box<Arranging>),
     /// Some must store a message.
@@ -56,14 +57,11 @@ pub(super) fn place(
         }
     }
     let attachments = live.attachments.of(mailbox.domain()).cloned();
-    let wants = attachments.map(|policy| Wants {
-        attachments: Some(policy),
-    });
     let owner = core.cores().owner_of_address(&mailbox);
     if owner == core.id() {
         let mut shard = core.shard().borrow_mut();
         let answer = shard.lease(&mailbox, existence, declared_bytes, core.now());
-        return Ok(held(core, owner, answer, wants));
+        return Ok(held(core, owner, answer, attachments));
     }
     let question = core.questions().open();
     let request = Request::Lease {
@@ -77,7 +75,7 @@ pub(super) fn place(
         core.metrics().inbox_full.increment();
         return Ok(Err(Reply::TryLater));
     }
-    Err(Later::Placed(owner, question, wants))
+    Err(Later::Placed(owner, question, attachments))
 }
 
 const fn existence(must_exist: MustExist) -> Existence {
@@ -93,10 +91,10 @@ pub(super) fn placed(
     core: &Rc<Core>,
     owner: CoreId,
     answer: Answer,
-    wants: Option<Wants>,
+    attachments: Option<Arc<Policy>>,
 ) -> Result<HeldLease, Reply> {
     match answer {
-        Answer::Leased(answer) => held(core, owner, answer, wants),
+        Answer::Leased(answer) => held(core, owner, answer, attachments),
         Answer::Arranged(_) | Answer::Delivered(_) => Err(Reply::TryLater),
     }
 }
@@ -105,10 +103,13 @@ fn held(
     core: &Rc<Core>,
     owner: CoreId,
     answer: Result<Lease, Unavailable>,
-    wants: Option<Wants>,
+    attachments: Option<Arc<Policy>>,
 ) -> Result<HeldLease, Reply> {
     match answer {
-        Ok(lease) => Ok(core.hold(owner, lease).wanting(wants)),
+        Ok(lease) => {
+            let wants = Wants::of(attachments, lease.encryption_key());
+            Ok(core.hold(owner, lease).wanting(wants))
+        }
         Err(Unavailable::NoSuchMailbox) => Err(Reply::NoSuchMailbox),
         Err(Unavailable::MailboxFull) => Err(Reply::MailboxFull),
         Err(Unavailable::NoMemory) => Err(Reply::NoMemory),

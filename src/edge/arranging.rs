@@ -8,9 +8,10 @@ use super::answers::Storing;
 use super::core::{Core, HeldLease};
 use super::inbox::Request;
 use super::questions::{Answer, Question};
+use super::seal::{self, SealError};
 use crate::clock::Instant;
 use crate::mail::message::QueueId;
-use crate::mail::{Body, BodyWriter, Ledger, Message, ReversePath};
+use crate::mail::{Body, BodyWriter, EncryptionKey, Ledger, Message, ReversePath};
 use crate::policy::attachments::{Part, Policy};
 use crate::reading;
 use crate::reading::removal::{self, Outcome, Seen};
@@ -23,17 +24,31 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(super) struct Wants {
     /// What becomes of attachments.
-    pub(super) attachments: Option<Arc<Policy>>,
+    attachments: Option<Arc<Policy>>,
+    /// To what it is encrypted.
+    key: Option<EncryptionKey>,
+}
+
+impl Wants {
+    /// `None` if nothing is wanted.
+    pub(super) fn of(
+        attachments: Option<Arc<Policy>>,
+        key: Option<&EncryptionKey>,
+    ) -> Option<Self> {
+        let key = key.cloned();
+        (attachments.is_some() || key.is_some()).then_some(Self { attachments, key })
+    }
 }
 
 impl PartialEq for Wants {
     fn eq(&self, other: &Self) -> bool {
         let same = |one: &Arc<Policy>, other: &Arc<Policy>| Arc::ptr_eq(one, other);
-        match (&self.attachments, &other.attachments) {
+        let attachments = match (&self.attachments, &other.attachments) {
             (Some(one), Some(other)) => same(one, other),
             (None, None) => true,
             _ => false,
-        }
+        };
+        attachments && self.key == other.key
     }
 }
 
@@ -43,7 +58,14 @@ pub struct Arranged {
     /// As it came, if somebody gets it so.
     as_it_came: Option<Body>,
     /// What those get who wanted the same, in the order in which it was asked for; `None` where that is as it came.
-    changed: Vec<Option<Body>>,
+    changed: Vec<Option<Form>>,
+}
+
+/// What came of a message for some of its recipients.
+#[derive(Debug)]
+struct Form {
+    body: Body,
+    encrypted: bool,
 }
 
 /// A message that a helper has.
@@ -69,10 +91,25 @@ pub(super) struct Envelope {
 impl Envelope {
     /// A message with this envelope.
     pub(super) fn into_message(self, core: &Core, body: Body) -> Arc<Message> {
+        self.into_message_of(
+            core,
+            Form {
+                body,
+                encrypted: false,
+            },
+        )
+    }
+
+    /// The same in another form. What the envelope says of people is encrypted with the message, and kept nowhere else.
+    fn into_message_of(self, core: &Core, Form { body, encrypted }: Form) -> Arc<Message> {
         Arc::new(Message {
             queue_id: self.queue_id,
-            reverse_path: self.reverse_path,
+            reverse_path: match encrypted {
+                true => ReversePath::Null,
+                false => self.reverse_path,
+            },
             body,
+            encrypted,
             received_at: core.now(),
             tls: self.tls,
             require_tls: self.require_tls,
@@ -146,8 +183,8 @@ impl Arranging {
             .as_it_came
             .map(|body| envelope.clone().into_message(core, body));
         let changed = arranged.changed.into_iter();
-        let messages = changed.map(|body| match body {
-            Some(body) => Some(envelope.clone().into_message(core, body)),
+        let messages = changed.map(|form| match form {
+            Some(form) => Some(envelope.clone().into_message_of(core, form)),
             None => as_it_came.clone(),
         });
         let mut storing = Storing::new(&envelope);
@@ -166,19 +203,57 @@ fn arrange(
     limits: &reading::Limits,
     ledger: &Ledger,
 ) -> Result<Arranged, Reply> {
-    let raw = body.segments().collect::<Vec<_>>().concat();
-    let changed = wanted.iter().map(|wants| {
-        let policy = wants.as_ref().and_then(|wants| wants.attachments.as_ref());
-        policy.map_or(Ok(None), |policy| {
-            let text = without_attachments(&raw, policy, limits)?;
-            text.map(|text| paid_for(&text, ledger)).transpose()
-        })
-    });
-    let changed: Vec<Option<Body>> = changed.collect::<Result<_, Reply>>()?;
+    let wants = wanted.iter().flatten();
+    let is_judged = wants.clone().any(|wants| wants.attachments.is_some());
+    let raw = match is_judged {
+        true => body.segments().collect::<Vec<_>>().concat(),
+        false => Vec::new(),
+    };
+    let mut changed = Vec::with_capacity(wanted.len());
+    for wants in wanted {
+        changed.push(match wants {
+            Some(wants) => form(&body, &raw, wants, limits, ledger)?,
+            None => None,
+        });
+    }
     Ok(Arranged {
         as_it_came: changed.iter().any(Option::is_none).then_some(body),
         changed,
     })
+}
+
+/// What a message becomes for those who want this; `None` if it stays as it came.
+fn form(
+    body: &Body,
+    raw: &[u8],
+    wants: &Wants,
+    limits: &reading::Limits,
+    ledger: &Ledger,
+) -> Result<Option<Form>, Reply> {
+    let left = match &wants.attachments {
+        Some(policy) => without_attachments(raw, policy, limits)?,
+        None => None,
+    };
+    let sealed = match (&wants.key, &left) {
+        (None, None) => return Ok(None),
+        (None, Some(text)) => {
+            let (body, encrypted) = (paid_for(text, ledger)?, false);
+            return Ok(Some(Form { body, encrypted }));
+        }
+        (Some(key), Some(text)) => {
+            seal::seal(std::iter::once(text.as_slice()), text.len(), key, ledger)
+        }
+        (Some(key), None) => seal::seal(body.segments(), body.len(), key, ledger),
+    };
+    match sealed {
+        Ok(body) => {
+            let encrypted = true;
+            Ok(Some(Form { body, encrypted }))
+        }
+        Err(SealError::NoMemory) => Err(Reply::NoMemory),
+        // Such a key opens no mailbox.
+        Err(SealError::Key) => Err(Reply::TryLater),
+    }
 }
 
 /// What a policy leaves of a message; `None` if that is all of it.

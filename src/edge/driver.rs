@@ -379,8 +379,8 @@ impl Driver<'_> {
                 Ok(storing) => self.confirmed(storing).await,
                 Err(reply) => Verdict::Message(Err(reply)),
             },
-            Later::Placed(owner, question, wants) => {
-                let answer = placed(self.core, owner, question.answered().await, wants);
+            Later::Placed(owner, question, attachments) => {
+                let answer = placed(self.core, owner, question.answered().await, attachments);
                 Verdict::Recipient(self.noted(answer))
             }
             Later::Stored(storing) => self.confirmed(storing).await,

@@ -23,6 +23,7 @@ pub mod pressure;
 pub mod probe;
 pub mod questions;
 pub mod ring;
+pub mod seal;
 pub mod socket;
 pub mod standing;
 pub mod tls;

@@ -40,10 +40,12 @@ impl fmt::Debug for QueueId {
 pub struct Message {
     /// Its name in the 250 reply.
     pub queue_id: QueueId,
-    /// Where a bounce would go (never sent from here).
+    /// Where a bounce would go (never sent from here). Nothing of it is kept beside a body that is encrypted.
     pub reverse_path: ReversePath,
-    /// Trace headers and content, byte for byte as they will be handed out.
+    /// Trace headers and content, byte for byte as they will be handed out, or both encrypted.
     pub body: Body,
+    /// Whether the body is encrypted to the key of its mailbox, in the format of age.
+    pub encrypted: bool,
     /// When its last byte came.
     pub received_at: Instant,
     /// Whether it came over TLS.

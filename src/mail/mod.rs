@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod body;
+pub mod encryption_key;
 pub mod ledger;
 pub mod message;
 pub mod quota;
@@ -11,5 +12,6 @@ pub mod trace;
 
 pub use address::{Address, Recipient, ReversePath};
 pub use body::{Body, BodyWriter};
+pub use encryption_key::EncryptionKey;
 pub use ledger::{Ledger, Reservation};
 pub use message::Message;

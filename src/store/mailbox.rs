@@ -11,7 +11,7 @@ use super::{
 };
 use super::{ENTRY_COST_BYTES, MAILBOX_COST_BYTES, REMOVAL_COST_BYTES, TERMS_COST_BYTES};
 use crate::clock::Instant;
-use crate::mail::{Address, Message, Reservation};
+use crate::mail::{Address, EncryptionKey, Message, Reservation};
 use crate::settings::Span;
 use crate::wheel::TimerKey;
 use std::collections::VecDeque;
@@ -176,6 +176,11 @@ impl<W> Mailbox<W> {
             && !self.entries.is_empty()
             && (self.entries.len() >= messages_max as usize
                 || self.bytes.saturating_add(bytes) > bytes_max)
+    }
+
+    /// To what all mail for it is encrypted.
+    pub(super) fn encryption_key(&self) -> Option<&EncryptionKey> {
+        self.terms.as_ref()?.encryption_key.as_ref()
     }
 
     /// What it and all in it cost.
@@ -368,6 +373,7 @@ impl<W> Mailbox<W> {
             address: self.address.clone(),
             created_at: self.created_at,
             expires_at: self.shown_end(now),
+            encrypted: self.encryption_key().is_some(),
             messages,
             bytes,
             last: self.last,
@@ -621,7 +627,9 @@ mod tests {
         let cost = mailbox + address + watched + indexes + Wheel::<u32>::TIMER_BYTES;
         assert!(cost as u64 <= MAILBOX_COST_BYTES, "{cost}");
         assert!(cost as u64 * 2 > MAILBOX_COST_BYTES, "{cost}");
-        let terms = size_of::<Terms>() + MALLOC_BYTES;
+        let counts = 2 * size_of::<usize>();
+        let key = size_of::<[u8; 32]>() + counts + MALLOC_BYTES;
+        let terms = size_of::<Terms>() + MALLOC_BYTES + key;
         assert!(terms as u64 <= TERMS_COST_BYTES, "{terms}");
     }
 

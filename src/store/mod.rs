@@ -15,7 +15,7 @@ pub use shard::Shard;
 pub use terms::{Takes, Terms};
 
 use crate::clock::Instant;
-use crate::mail::{Address, Message};
+use crate::mail::{Address, EncryptionKey, Message};
 use crate::settings::{Bytes, Span, choices, settings};
 use crate::slab;
 use std::fmt;
@@ -77,7 +77,7 @@ choices! {
 pub const MAILBOX_COST_BYTES: u64 = 512;
 
 /// What [`Terms`] cost the mailbox that has some, in bytes of the budget.
-pub const TERMS_COST_BYTES: u64 = 128;
+pub const TERMS_COST_BYTES: u64 = 192;
 
 /// What a message costs in each mailbox beside its body, in bytes of the budget: its place there
 /// and, once, its envelope with the longest reverse-path and what a body needs beside its bytes.
@@ -211,7 +211,7 @@ pub enum Unavailable {
 /// Why a mailbox could not be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreateError {
-    /// Somebody holds that address, or has held it not long ago.
+    /// Somebody holds that address, or has held it not long ago; or all its mail shall be encrypted, and there is some already.
     Taken,
     /// The byte budget is used up.
     NoMemory,
@@ -223,6 +223,15 @@ pub enum CreateError {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lease {
     pub(crate) mailbox: MailboxId,
+    encryption_key: Option<EncryptionKey>,
+}
+
+impl Lease {
+    /// The key to which a message must be encrypted before it is delivered here.
+    #[must_use]
+    pub const fn encryption_key(&self) -> Option<&EncryptionKey> {
+        self.encryption_key.as_ref()
+    }
 }
 
 /// A mailbox inside its shard: place and generation.
@@ -239,6 +248,8 @@ pub struct MailboxState {
     /// When it and all its mail go; `None` for the operator's mailboxes, whose messages go one by
     /// one.
     pub expires_at: Option<Instant>,
+    /// Whether all that comes is encrypted to its holder's key.
+    pub encrypted: bool,
     /// Messages in it.
     pub messages: usize,
     /// Bytes of these messages.

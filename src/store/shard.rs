@@ -124,7 +124,11 @@ impl<W: Watcher> Shard<W> {
         self.mailbox_mut(index).add_place(reservation);
         let mailbox = MailboxId(self.mailboxes.key_at(index).expect(LIVES));
         self.checked();
-        Ok(Lease { mailbox })
+        let encryption_key = self.mailbox(index).encryption_key().cloned();
+        Ok(Lease {
+            mailbox,
+            encryption_key,
+        })
     }
 
     /// Gives a place back.
@@ -156,6 +160,10 @@ impl<W: Watcher> Shard<W> {
         let kept = self.budget.message_ttl_max;
         let soon = self.budget.expires_soon;
         let mailbox = self.mailbox_mut(index);
+        debug_assert!(
+            mailbox.encryption_key().is_none() || message.encrypted,
+            "a lease says what its mailbox wants"
+        );
         if mailbox.closing || mailbox.is_past(now) {
             mailbox.stay_for_late(now.plus(LATE_MESSAGE_SHOWN));
         }
@@ -229,6 +237,12 @@ impl<W: Watcher> Shard<W> {
         let token = wanted.token;
         let found = self.find_fresh(address, now);
         let taken = found.is_some_and(|index| self.mailbox(index).token.is_some());
+        // What is there, or on its way, is not encrypted, and the holder was promised that everything is.
+        let key = wanted
+            .terms
+            .as_ref()
+            .and_then(|it| it.encryption_key.as_ref());
+        let taken = taken || found.is_some() && key.is_some();
         if taken || self.find_token(&token).is_some() {
             return Err(CreateError::Taken);
         }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::clock::Instant;
+use crate::mail::EncryptionKey;
 use crate::mail::quota::Seat;
 use crate::settings::Bytes;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub struct Terms {
     pub messages_max: Option<u32>,
     /// The most bytes in it, in place of `mailbox_bytes_max`.
     pub bytes_max: Option<Bytes>,
+    /// To what all mail for it is encrypted.
+    pub encryption_key: Option<EncryptionKey>,
     /// How many messages it takes in its life, if not any number.
     pub takes: Option<Takes>,
 }

@@ -127,6 +127,7 @@ impl House {
             received_at: self.cores.now(),
             tls: true,
             require_tls: false,
+            encrypted: false,
         });
         self.at(address, move |shard, now| {
             let lease = shard

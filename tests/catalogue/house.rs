@@ -192,6 +192,7 @@ impl House {
             received_at: now,
             tls: false,
             require_tls: complete.require_tls,
+            encrypted: false,
         });
         let until = complete
             .leases

@@ -125,6 +125,7 @@ impl Kept {
                     received_at: self.now,
                     tls: false,
                     require_tls: complete.require_tls,
+                    encrypted: false,
                 });
                 Verdict::Message(Ok(Receipt {
                     kept_until: self

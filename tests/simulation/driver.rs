@@ -391,6 +391,7 @@ impl Driver {
             received_at: tools.now,
             tls: false,
             require_tls,
+            encrypted: false,
         });
         let mut recipients = Vec::new();
         let mut owners: BTreeMap<usize, Vec<Lease>> = BTreeMap::new();

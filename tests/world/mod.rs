@@ -35,6 +35,7 @@ pub(crate) fn wrap(name: u128, body: Body, received_at: Instant) -> Arc<Message>
         received_at,
         tls: false,
         require_tls: false,
+        encrypted: false,
     })
 }
 

@@ -10,8 +10,8 @@ use crate::control::proof::{self, Proof};
 use crate::control::rate::Client;
 use crate::control::views::mailboxes::CreatedMailbox;
 use crate::control::{Settings, Token, names, random};
-use crate::edge::Busy;
-use crate::mail::Address;
+use crate::edge::{Busy, seal};
+use crate::mail::{Address, EncryptionKey};
 use crate::policy::plans::Plan;
 use crate::policy::recipients::{self, CreateRefusal};
 use crate::policy::self_authenticating::{self, SelfAuthenticating};
@@ -35,6 +35,8 @@ const FORGED: &str =
 const NO_PROOF: &str = "This server has no addresses that prove themselves.";
 const ONLY_PROOF: &str = "All addresses of this server prove themselves.";
 const PROOF_IS_DRAWN: &str = "An address that proves itself is made up: leave 'local_part' out.";
+const NO_KEY: &str =
+    "This is not the recipient of an X25519 identity of age: 'age1' and 58 letters and digits.";
 const NO_DOMAIN: &str = "No domain is open to everybody here: show a key.";
 const NOT_OURS: &str = "This is not a domain of ours.";
 const TAGGED: &str = "This has a tag, and mail to it reaches the address without it: create that one. \
@@ -58,6 +60,13 @@ pub(super) struct NewMailboxFields {
     /// extended: the longest time that a mailbox may live, from now on.
     #[schema(example = false)]
     self_authenticating: Option<bool>,
+    /// An age recipient (`age1...`, X25519). All mail is encrypted to it before it is stored: lists show neither sender nor
+    /// subject then, and a message's source is an age file. Nobody but who has the identity can read it.
+    #[schema(
+        pattern = "^(age1[02-9ac-hj-np-z]{58}|AGE1[02-9AC-HJ-NP-Z]{58})$",
+        example = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+    )]
+    encryption_key: Option<String>,
     /// How many messages it shall take in its life: so many and then no more. Soon after the last one it goes.
     #[schema(minimum = 1, example = 1)]
     messages_max: Option<u32>,
@@ -93,6 +102,7 @@ impl NewMailboxFields {
             domain: fields.text("domain")?,
             ttl: fields.ttl()?,
             self_authenticating: fields.flag("self_authenticating")?,
+            encryption_key: fields.text("encryption_key")?,
             messages_max: fields.number("messages_max")?,
             proof: proof.map(|[challenge, nonce]| Proof { challenge, nonce }),
         };
@@ -301,6 +311,7 @@ struct Wanted<'a> {
     /// Ours, canonical, and open to its creator.
     domain: String,
     ttl: Duration,
+    encryption_key: Option<EncryptionKey>,
     messages_max: Option<u32>,
 }
 
@@ -318,6 +329,7 @@ impl<'a> Wanted<'a> {
             name: Name::new(fields, settings)?,
             domain: domain(fields.domain.as_deref(), plan, settings)?,
             ttl: fields.ttl.unwrap_or(settings.budget.mailbox_ttl_default.0),
+            encryption_key: encryption_key(fields.encryption_key.as_deref())?,
             messages_max: fields.messages_max,
         };
         let most = guard::messages_max(plan, settings);
@@ -428,7 +440,7 @@ impl<'a> Wanted<'a> {
     fn terms(&self, app: &App, settings: &Settings) -> Result<Option<Box<Terms>>, Problem> {
         let after_last = settings.budget.after_last_message.0;
         let takes = self.messages_max.map(|most| Takes::new(most, after_last));
-        if takes.is_none() && self.plan.is_none() {
+        if takes.is_none() && self.plan.is_none() && self.encryption_key.is_none() {
             return Ok(None);
         }
         let seat = self.plan.map(|_| self.creator.take_seat(app, settings));
@@ -437,9 +449,19 @@ impl<'a> Wanted<'a> {
             seat: seat.transpose()?,
             messages_max: self.plan.and_then(|plan| plan.mailbox_messages_max),
             bytes_max: self.plan.and_then(|plan| plan.mailbox_bytes_max),
+            encryption_key: self.encryption_key.clone(),
             takes,
         })))
     }
+}
+
+/// The key to which all mail shall be encrypted.
+fn encryption_key(given: Option<&str>) -> Result<Option<EncryptionKey>, Problem> {
+    let Some(text) = given else { return Ok(None) };
+    EncryptionKey::parse(text)
+        .filter(seal::is_usable)
+        .map(Some)
+        .ok_or(Problem::Field("encryption_key", Cow::Borrowed(NO_KEY)))
 }
 
 /// The canonical form of the domain that was named, or the first one that is open to its creator. One that is kept for

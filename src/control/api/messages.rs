@@ -62,6 +62,7 @@ pub(super) async fn list(
                     ("index" = "$response.body#/attachments/0/index")
                 ))),
             )),
+        (status = 409, description = "encrypted"),
         (status = 404, description = "no-such-message"),
         (status = 500, description = "unreadable"),
     )
@@ -106,7 +107,7 @@ pub(super) async fn delete(
     security(("token" = [])),
     params(("id" = String, Path, description = "The id of the message.", pattern = "^[0-9]{1,20}$", example = "1")),
     responses(
-        (status = 200, description = "The message (RFC 5322).", content(("message/rfc822")),
+        (status = 200, description = "The message (RFC 5322); of an encrypted one an age file, as `application/octet-stream`.", content(("message/rfc822")),
             headers(("Content-Disposition" = String, description = "A name to save it under."))),
         (status = 404, description = "no-such-message"),
     )
@@ -129,6 +130,7 @@ pub(super) async fn raw(
     params(("id" = String, Path, description = "The id of the message.", pattern = "^[0-9]{1,20}$", example = "1")),
     responses(
         (status = 200, description = "The text.", content_type = "text/plain", body = String),
+        (status = 409, description = "encrypted"),
         (status = 404, description = "no-such-message"),
         (status = 500, description = "unreadable"),
     )
@@ -155,6 +157,7 @@ pub(super) async fn text(
     responses(
         (status = 200, description = "The document.", content_type = "text/html", body = String,
             headers(("Content-Security-Policy" = String, description = "A sandbox."))),
+        (status = 409, description = "encrypted"),
         (status = 404, description = "no-such-message, no-such-part"),
         (status = 500, description = "unreadable"),
     )
@@ -179,6 +182,7 @@ pub(super) async fn html(
     params(("id" = String, Path, description = "The id of the message.", pattern = "^[0-9]{1,20}$", example = "1")),
     responses(
         (status = 200, description = "The fields.", body = HeaderFields),
+        (status = 409, description = "encrypted"),
         (status = 404, description = "no-such-message"),
         (status = 500, description = "unreadable"),
     )
@@ -205,6 +209,7 @@ pub(super) async fn header_fields(
     responses(
         (status = 200, description = "Its bytes, to be saved and not shown.", content(("application/octet-stream")),
             headers(("Content-Disposition" = String, description = "A name to save it under."))),
+        (status = 409, description = "encrypted"),
         (status = 404, description = "no-such-message, no-such-part"),
         (status = 500, description = "unreadable"),
     )

@@ -25,6 +25,9 @@ pub(in crate::control) struct Mailbox {
     /// Seconds until then, rounded up.
     #[schema(required, example = 1_800)]
     expires_in: Option<u64>,
+    /// Whether all that comes is encrypted to the key that its holder gave.
+    #[schema(example = false)]
+    encrypted: bool,
     /// Messages in it.
     #[schema(example = 0)]
     messages: usize,
@@ -84,6 +87,7 @@ impl Mailbox {
             created_at: wall.rfc3339(state.created_at),
             expires_at: state.expires_at.map(|at| wall.rfc3339(at)),
             expires_in: left.and_then(|secs| u64::try_from(secs).ok()),
+            encrypted: state.encrypted,
             messages: state.messages,
             bytes: state.bytes,
             cursor: state.last.0.to_string(),

@@ -41,7 +41,11 @@ pub(in crate::control) struct MessageBasics {
     /// Its subject, decoded.
     #[schema(required, example = "Hello")]
     subject: Option<String>,
-    /// Its bytes, as it came.
+    /// Whether it is encrypted to the key of its mailbox. Then nobody here can say who it is from or what is in it, and only its source
+    /// can be had: an age file.
+    #[schema(example = false)]
+    encrypted: bool,
+    /// Its bytes, as it came, or as they are encrypted.
     #[schema(example = 1_734)]
     size: usize,
     /// When it came.
@@ -254,7 +258,10 @@ pub(in crate::control) fn summary(
     findings: Option<&Findings>,
     wall: &WallClock,
 ) -> MessageSummary {
-    let header = header_of(&entry.message.body);
+    let header = match entry.message.encrypted {
+        true => Vec::new(),
+        false => header_of(&entry.message.body),
+    };
     let parsed = MessageParser::new().parse_headers(&header);
     MessageSummary {
         basics: basics(entry, parsed.as_ref(), wall),
@@ -317,6 +324,7 @@ fn basics(entry: &Entry, parsed: Option<&Message<'_>>, wall: &WallClock) -> Mess
         id: entry.sequence.0.to_string(),
         from: from.and_then(|from| from.iter().next()).map(person),
         subject: parsed.and_then(Message::subject).map(cut),
+        encrypted: entry.message.encrypted,
         size: entry.message.body.len(),
         received_at: wall.rfc3339(entry.message.received_at),
         expires_at: wall.rfc3339(entry.expires_at),
@@ -449,6 +457,7 @@ mod tests {
                 reverse_path: ReversePath::Null,
                 body: writer.finish(),
                 received_at: Instant::from_secs(5),
+                encrypted: false,
                 tls: true,
                 require_tls: false,
             }),
