@@ -29,7 +29,7 @@ settings! {
         /// What does not stay, by what it really is: the first bytes tell, whatever the message says. For `cap` and `refuse`.
         pub blocked_kinds: Vec<Kind> = vec![Kind::Executable, Kind::Shortcut, Kind::Script, Kind::Macros],
         /// What does not stay, by the ending of its name. The name is decoded first, and cleaned of what hides an ending: trailing dots
-        /// and blanks, characters that turn the direction of text, streams behind a colon. Names inside of ZIP archives count too, as far as they
+        /// and blanks, characters that turn the direction of text, `::$DATA`. Names inside of ZIP archives count too, as far as they
         /// can be read without unpacking. For `cap` and `refuse`.
         pub blocked_names: Vec<String> = blocked_names(),
         /// Domains with a policy of their own. What one does not say it has from the settings above. A policy is also that of the
@@ -343,23 +343,21 @@ impl Policy {
     /// Whether the ending of a name is blocked. A name may come from inside of an archive, with a path before it.
     fn blocks_name(&self, name: &str) -> bool {
         let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
-        // `x.exe:stream` is a file x.exe on some systems; a safe name has `_` in the place of the colon.
-        let mut pieces = name.split([':', '_']);
-        let whole = std::iter::once(name);
-        whole
-            .chain(pieces.next())
-            .any(|name| self.blocks_ending(name))
-    }
-
-    fn blocks_ending(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        // `x.exe::$DATA` is x.exe itself on some systems; a safe name has `_` in the place of colons.
+        let name = name
+            .strip_suffix("::$data")
+            .or_else(|| name.strip_suffix("__$data"))
+            .unwrap_or(&name);
         let name = name.trim_end_matches(|it: char| it == '.' || it.is_whitespace());
         let Some((_, ending)) = name.rsplit_once('.') else {
             return false;
         };
-        let ending = ending.trim().to_lowercase();
+        let ending = ending.trim();
         // `x.{CLSID}` is opened by whatever has that number.
         let is_class = ending.starts_with('{') && ending.ends_with('}');
-        self.blocked_names.contains(&ending) || is_class && !self.blocked_names.is_empty()
+        let mut blocked = self.blocked_names.iter();
+        blocked.any(|it| it == ending || is_class)
     }
 }
 

@@ -145,6 +145,7 @@ fn an_ending_cannot_be_hidden() {
         ("exe", false),
         ("a.json", false),
         ("an_exe.txt", false),
+        ("one.exe_two.txt", false),
         ("", false),
     ] {
         let found = why(&strict, name, OCTETS, b"x", false);
