@@ -132,7 +132,13 @@ fn only_the_holder_of_the_identity_reads_the_mail() {
     let opened = String::from_utf8(opened).expect("text");
     assert!(opened.starts_with("Return-Path: <sender@client.example>\r\nReceived: from"));
     assert!(opened.ends_with(&format!("{content}\r\n")), "{opened}");
-    for part in ["", "/text", "/html", "/headers", "/attachments/0"] {
+    let detail = gateway.get("/api/v1/messages/1", &token).json();
+    assert_eq!(detail["encrypted"], true, "{detail}");
+    assert!(
+        detail["envelope"]["from"].is_null() && detail["text"] == "",
+        "{detail}"
+    );
+    for part in ["/text", "/html", "/headers", "/attachments/0"] {
         let refused = gateway.get(&format!("/api/v1/messages/1{part}"), &token);
         assert_eq!(
             (refused.status, refused.field("code")),

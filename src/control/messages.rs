@@ -7,7 +7,7 @@ use super::reading;
 use super::views::messages::{self as views, MessageSummary, Page};
 use crate::config::sections::Http;
 use crate::mail::Message;
-use crate::reading::message;
+use crate::reading::message::{self, Reading};
 use crate::store::{Entry, Event, Holder, Sequence};
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -207,7 +207,10 @@ pub(super) async fn show(app: &App, holder: &Holder, id: &str) -> Result<Respons
         })
         .await?;
     let entry = entry.ok_or(Problem::NoSuchMessage)?;
-    let read = reading::read(app, &entry.message, message::read).await?;
+    let read = match entry.message.encrypted {
+        true => Reading::default(),
+        false => reading::read(app, &entry.message, message::read).await?,
+    };
     let view = views::detail(&entry, &mailbox, read, &app.cores.wall());
     Ok(reading::json_answer(app, &view))
 }

@@ -62,7 +62,6 @@ pub(super) async fn list(
                     ("index" = "$response.body#/attachments/0/index")
                 ))),
             )),
-        (status = 409, description = "encrypted"),
         (status = 404, description = "no-such-message"),
         (status = 500, description = "unreadable"),
     )

@@ -2,7 +2,7 @@
 //! writer; nothing of it is ever executed, fetched or trusted.
 
 use crate::clock::WallClock;
-use crate::mail::{Address, Body, ReversePath};
+use crate::mail::{self, Address, ReversePath};
 use crate::reading::codes::{Code, Findings, Link, Place};
 use crate::reading::fields::Field;
 use crate::reading::message::{Attachment, Reading};
@@ -258,10 +258,7 @@ pub(in crate::control) fn summary(
     findings: Option<&Findings>,
     wall: &WallClock,
 ) -> MessageSummary {
-    let header = match entry.message.encrypted {
-        true => Vec::new(),
-        false => header_of(&entry.message.body),
-    };
+    let header = header_of(&entry.message);
     let parsed = MessageParser::new().parse_headers(&header);
     MessageSummary {
         basics: basics(entry, parsed.as_ref(), wall),
@@ -277,7 +274,7 @@ pub(in crate::control) fn detail(
     reading: Reading,
     wall: &WallClock,
 ) -> MessageDetail {
-    let header = header_of(&entry.message.body);
+    let header = header_of(&entry.message);
     let parsed = MessageParser::new().parse_headers(&header);
     let parsed = parsed.as_ref();
     let from = match &entry.message.reverse_path {
@@ -390,10 +387,13 @@ fn attached(attachment: Attachment) -> AttachmentFacts {
     }
 }
 
-/// The header of a message: what stands before the first empty line.
-fn header_of(body: &Body) -> Vec<u8> {
+/// The header of a message: what stands before the first empty line. Nobody can say what an encrypted one has.
+fn header_of(message: &mail::Message) -> Vec<u8> {
     let mut header = Vec::new();
-    for segment in body.segments() {
+    if message.encrypted {
+        return header;
+    }
+    for segment in message.body.segments() {
         // The empty line may lie across the end of the segment before.
         let from = header.len().saturating_sub(3);
         let room = HEADER_BYTES_MAX - header.len();
@@ -437,7 +437,7 @@ mod tests {
     use super::*;
     use crate::clock::Instant;
     use crate::mail::message::QueueId;
-    use crate::mail::{self, BodyWriter, Ledger};
+    use crate::mail::{BodyWriter, Ledger};
     use crate::reading::{Limits, message};
     use crate::store::Sequence;
     use serde_json::Value;
@@ -513,7 +513,7 @@ mod tests {
     fn the_header_ends_at_the_first_empty_line_wherever_segments_end() {
         for pad in 4_060..4_110 {
             let text = format!("X: {}\r\n\r\nSubject: body\r\n", "y".repeat(pad));
-            let header = header_of(&entry(text.as_bytes()).message.body);
+            let header = header_of(&entry(text.as_bytes()).message);
             assert_eq!(header.len(), pad + 7);
         }
     }
