@@ -77,7 +77,7 @@ choices! {
 pub const MAILBOX_COST_BYTES: u64 = 512;
 
 /// What [`Terms`] cost the mailbox that has some, in bytes of the budget.
-pub const TERMS_COST_BYTES: u64 = 192;
+pub const TERMS_COST_BYTES: u64 = 256;
 
 /// What a message costs in each mailbox beside its body, in bytes of the budget: its place there
 /// and, once, its envelope with the longest reverse-path and what a body needs beside its bytes.
