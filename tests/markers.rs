@@ -19,6 +19,7 @@ const HELO: &str = "marked-helo-q7x.example";
 const SUBJECT: &str = "Marked subject q7x";
 const BODY: &str = "Marked body q7x, of which there is a lot. ";
 const LOCAL_PART: &str = "marked-rcpt-q7x";
+const KEY: &str = "mfk_marked7key7q7x2marked7key7q7x";
 
 /// How much memory is read at a time. Pieces overlap by more than a marker is long.
 const PIECE: usize = 1 << 20;
@@ -252,16 +253,52 @@ fn live_a_life(gateway: &Gateway, address: &str, token: &str, markers: &[(&str, 
     while events.next().is_some() {}
 }
 
+/// Whoever has a key makes a mailbox, loses its token and gets another; returns all their secrets, which are dead soon.
+fn live_with_a_key(gateway: &Gateway) -> Vec<(&'static str, Vec<u8>)> {
+    let post =
+        |path: &str, key: Option<&str>, body: &str| request(gateway.http, "POST", path, key, body);
+    let fields = "{\"ttl\":\"5s\",\"messages_max\":3}";
+    let made = post("/api/v1/mailboxes", Some(KEY), fields);
+    assert_eq!(made.status, 201, "{}", made.text());
+    let ticket = made.field("recovery");
+    let recover = format!("{{\"recovery\":\"{ticket}\"}}");
+    let again = post("/api/v1/mailbox/recover", None, &recover);
+    assert_eq!(again.status, 200, "{}", again.text());
+    let secrets = vec![
+        ("the key", KEY.as_bytes().to_vec()),
+        ("the ticket", ticket.into_bytes()),
+        ("the lost token", made.field("token").into_bytes()),
+        ("the new token", again.field("token").into_bytes()),
+        ("the new ticket", again.field("recovery").into_bytes()),
+    ];
+    let wrong = [
+        post("/api/v1/mailbox/recover", None, &recover),
+        post("/api/v1/mailboxes", Some(&format!("{KEY}a")), ""),
+        post("/api/v1/mailboxes", Some(KEY), "{\"messages_max\":0}"),
+    ];
+    for answer in wrong {
+        assert!(answer.status >= 400);
+        let text = format!("{}\n{}", answer.head, answer.text());
+        assert_unmarked("an error text", &text, &secrets);
+    }
+    secrets
+}
+
 #[test]
 fn nothing_of_what_strangers_send_stays_anywhere() {
-    let settings = "[server]\nlog_level = \"debug\"\n[store]\nexpires_soon = \"1s\"\n";
-    let mut gateway = Gateway::start(settings);
+    let hash = mayfly::control::keys::hash(KEY.as_bytes());
+    let settings = format!(
+        "[server]\nlog_level = \"debug\"\n[store]\nexpires_soon = \"1s\"\n\
+         [plans]\noffered = [{{ name = \"marked\" }}]\nkeys = [{{ plan = \"marked\", hash = \"{hash}\" }}]\n"
+    );
+    let mut gateway = Gateway::start(&settings);
     let fields = format!("{{\"local_part\":\"{LOCAL_PART}\",\"ttl\":\"5s\"}}");
     let (address, token) = gateway.create_with(&fields);
     let mut markers = markers_of(&token);
     let answers = provoke_http(&gateway, &token) + &provoke_smtp(&gateway, &address);
     assert_unmarked("an error text", &answers, &markers);
     live_a_life(&gateway, &address, &token, &markers);
+    let secrets = live_with_a_key(&gateway);
     gateway.await_metric("mayfly_store_mailboxes", "", 0);
     gateway.await_rest(0);
     // None but the one that asks.
@@ -269,6 +306,7 @@ fn nothing_of_what_strangers_send_stays_anywhere() {
     assert_eq!(gateway.get("/api/v1/mailbox", &token).status, 404);
 
     markers.extend(parts_of(&token));
+    markers.extend(secrets);
     assert_unmarked("the metrics", &gateway.metrics(), &markers);
     if rustix::process::geteuid().is_root() {
         let found = places(gateway.pid(), &markers);
