@@ -55,6 +55,15 @@ export async function the_api_can_be_tried(browser) {
   await send(stage, "eraseMailbox", 204);
   await send(stage, "showMailbox", 404);
 
+  // The token of one mailbox is nothing that another is created with; a ticket gives a new one.
+  await creation.getByRole("button", { name: "Send" }).click();
+  await stage.until((old) => document.querySelector("#token").value !== old, made.token);
+  const other = JSON.parse(await creation.locator(".answer pre").last().textContent());
+  const recovery = await begin(stage, "recoverMailbox");
+  await recovery.locator("textarea").fill(JSON.stringify({ recovery: other.recovery }));
+  await recovery.getByRole("button", { name: "Send" }).click();
+  await stage.until((old) => document.querySelector("#token").value !== old, other.token);
+
   const kept = await page.evaluate(() => JSON.stringify([{ ...sessionStorage }, { ...localStorage }, document.cookie, location.href]));
   assert.ok(!kept.includes(made.token), "the token is kept nowhere");
   assert.ok(stage.requests.every((request) => !request.url().includes(made.token)), "and is in no address");

@@ -124,6 +124,11 @@ function answerOf(document_, status, response) {
       .map((example) => block(pretty(example), `Example of an answer with status ${status}`)));
 }
 
+/** Whether an operation may be shown such a secret: a key is for creating mailboxes, a token for what is in one. */
+function takes(operation, kind) {
+  return Boolean(operation.security?.some((way) => kind in way));
+}
+
 /** The request that the fields ask for. */
 function requestOf(path, method, operation, inputs, body) {
   const query = new URLSearchParams();
@@ -135,7 +140,9 @@ function requestOf(path, method, operation, inputs, body) {
     if (parameter.in === 'query') query.append(parameter.name, input.value);
     if (parameter.in === 'header') headers.append(parameter.name, input.value);
   }
-  if (operation.security && token.value) headers.append('Authorization', `Bearer ${token.value.trim()}`);
+  const secret = token.value.trim();
+  const kind = secret.startsWith('mfk_') ? 'key' : 'token';
+  if (secret && takes(operation, kind)) headers.append('Authorization', `Bearer ${secret}`);
   const sent = body?.value.trim() || undefined;
   if (sent) headers.append('Content-Type', 'application/json');
   const url = target + (`${query}` && `?${query}`);
@@ -178,7 +185,8 @@ async function send(document_, operation, request, answer, stop) {
     } else {
       const text = await response.text();
       shown.textContent = /json/.test(kind) ? pretty(JSON.parse(text)) : text;
-      const made = operation.operationId === 'createMailbox' && response.ok && JSON.parse(text).token;
+      const gives = ['createMailbox', 'recoverMailbox'].includes(operation.operationId);
+      const made = gives && response.ok && JSON.parse(text).token;
       if (made) token.value = made;
     }
   } catch (why) {
@@ -216,7 +224,7 @@ function operationOf(document_, path, method, operation) {
   return h('article', { id, 'aria-labelledby': `${id}-title` },
     h('h3', { id: `${id}-title` }, operation.summary),
     h('p', { class: 'where' }, h('span', { class: `method ${method}` }, method), h('span', { class: 'path' }, path),
-      operation.security && h('span', { class: 'lock' }, 'needs a token')),
+      takes(operation, 'token') && h('span', { class: 'lock' }, 'needs a token')),
     prose(operation.description),
     operation.parameters && h('h4', null, 'Parameters'),
     operation.parameters && parameterList(operation.parameters),
