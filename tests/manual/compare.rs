@@ -45,6 +45,9 @@ fn alike(shown: &str, found: &str) -> bool {
 }
 
 fn kind(text: &str) -> Option<&'static str> {
+    if text.starts_with("/view/") {
+        return Some("a ticket");
+    }
     let drawn = text.strip_suffix("@mayfly.test").unwrap_or_default();
     let syllables: Vec<&str> = drawn.split('-').collect();
     if syllables.len() == 3 && syllables.iter().all(|it| it.len() == 6) {
