@@ -1,6 +1,7 @@
 // What people do with the page.
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import jsQR from "jsqr";
 import { ORIGIN, Stage, api, deliver, htmlMail, mail } from "./stage.mjs";
 
@@ -160,6 +161,9 @@ export async function m4_a_shared_link(browser) {
   await page.getByRole("button", { name: "Share" }).click();
   const link = await page.locator("#link").textContent();
   assert.equal(link, `${ORIGIN}/#${token}`);
+  // What is said while a dialog is open is said in it.
+  await page.getByRole("dialog").getByRole("button", { name: "Copy" }).click();
+  await page.getByRole("dialog").getByRole("status").filter({ hasText: "Copied" }).waitFor();
   const guest = await Stage.open(browser);
   await guest.page.goto("about:blank");
   await guest.page.goto(link);
@@ -316,6 +320,42 @@ export async function too_many_requests(browser) {
   await stage.page.getByRole("button", { name: "Get an address" }).click();
   await stage.said("Too many requests. Try again in");
   stage.calm();
+}
+
+/** Where the server wants work for a mailbox, the page does it. */
+export async function work_is_proven(browser) {
+  const stage = await Stage.open(browser);
+  const asked = stage.page.waitForRequest((request) => request.method() === "POST" && request.url().endsWith("/mailboxes"));
+  await stage.create();
+  const { proof } = (await asked).postDataJSON();
+  const hash = createHash("sha256").update(`${proof.challenge}:${proof.nonce}`).digest();
+  assert.equal(hash.readUInt32BE(0) >>> 20, 0, "twelve zero bits");
+  stage.calm();
+}
+
+/** A recovery ticket opens the mailbox again with a new token; whoever has the old one is out. */
+export async function a_ticket_reopens_a_mailbox(browser) {
+  const stage = await Stage.open(browser);
+  const address = await stage.create();
+  const token = await stage.token();
+  await stage.page.getByRole("button", { name: "Share" }).click();
+  const ticket = await stage.page.locator("#ticket").textContent();
+  await deliver(address, mail("Kept"));
+  const other = await Stage.open(browser);
+  await other.page.getByText("Open a mailbox you had").click();
+  await other.page.getByLabel("Link, key or recovery ticket").fill(ticket);
+  await other.page.getByRole("button", { name: "Open" }).click();
+  await other.row("Kept").waitFor();
+  assert.equal(await other.address(), address);
+  assert.notEqual(await other.token(), token);
+  await stage.page.getByRole("heading", { name: "This mailbox has expired" }).waitFor();
+  await other.page.getByRole("button", { name: "New address" }).click();
+  await other.page.getByText("Open a mailbox you had").click();
+  await other.page.getByLabel("Link, key or recovery ticket").fill(ticket);
+  await other.page.getByRole("button", { name: "Open" }).click();
+  await other.said("There is no such mailbox");
+  stage.calm();
+  other.calm();
 }
 
 /** Images from elsewhere are loaded when they are asked for, and then over HTTPS only. */

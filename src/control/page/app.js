@@ -174,7 +174,7 @@ function welcome() {
 	const plain = { dir: "ltr", autocomplete: "off", autocapitalize: "none" };
 	const form = h("form", { submit }, h("button.main large", t("create")),
 		h("details", h("summary", t("choose")), h("div.fields",
-			h("label", t("name"), h("input", { name: "name", maxlength: 64, ...plain })),
+			!info.self_authenticating_only && h("label", t("name"), h("input", { name: "name", maxlength: 64, ...plain })),
 			info.domains.length > 0 && h("label", t("domain"), h("select", { name: "domain", dir: "ltr" },
 				info.domains.map(({ domain, domain_unicode: shown }) => h("option", { value: domain }, `@${shown ?? domain}`)))),
 			h("label", t("ttl"), h("select", { name: "ttl" }, spans.map((secs) =>

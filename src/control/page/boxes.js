@@ -27,7 +27,6 @@ export class Box {
 		this.take(view);
 	}
 
-	/** Takes over what the server says of it. */
 	take({ address, address_unicode, expires_in, expires }) {
 		this.address = address;
 		this.name = address_unicode ?? address;

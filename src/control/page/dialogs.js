@@ -1,14 +1,14 @@
-// What opens above the page and holds the focus until it is closed.
+// What opens above the page.
 
-import { button, copy, h, say } from "./dom.js";
+import { $, button, copy, h, say } from "./dom.js";
 import { code } from "./qr.js";
 import { t } from "./words.js";
 
-/** Opens one; whatever had the focus gets it back. */
+/** Opens one; what is said is said in it, for all else is silent then. */
 function open(title, ...content) {
-	const dialog = h("dialog", { "aria-labelledby": "title", close: () => dialog.remove() },
+	const dialog = h("dialog", { "aria-labelledby": "title", close: () => (document.body.append($("say")), dialog.remove()) },
 		h("h2", { id: "title" }, title), ...content);
-	dialog.append(button(t("close"), () => dialog.close()));
+	dialog.append(button(t("close"), () => dialog.close()), $("say"));
 	document.body.append(dialog);
 	dialog.showModal();
 	return dialog;
@@ -32,7 +32,7 @@ export function share(box) {
 
 export function ask(question, label, go) {
 	const dialog = open(question);
-	dialog.lastChild.before(button(label, () => (dialog.close(), go()), "danger"));
+	dialog.lastChild.previousSibling.before(button(label, () => (dialog.close(), go()), "danger"));
 }
 
 export function help() {
