@@ -260,6 +260,13 @@ export async function l6_links_are_what_they_say(browser) {
   });
   const stage = await Stage.open(browser);
   const address = await stage.create();
+  // What is no address at all hides nothing else.
+  for (const [at, broken] of ["https://[", "https://%", "http://a:b:c/", "https://"].entries()) {
+    const subject = `Verify your address ${at}.`;
+    await deliver(address, htmlMail(subject, `<p>Verify your address:</p><a href="${broken}verify?token=Zk39fQx81LmN02pQ">Verify my address</a>`));
+    await stage.read(subject);
+    await stage.frame();
+  }
   await deliver(address, htmlMail("Please verify", "<p>Verify your address:</p><a href='https://bank.test@evil.test/verify?token=Zk39fQx81LmN02pQ'>Verify at https://bank.test</a><a href='https://b%C3%A4nk.test/verify?token=Zk39fQx81LmN02pQ'>Verify my address</a>"));
   await stage.read("Please verify");
   const hosts = await stage.page.locator(".links strong").allTextContents();

@@ -80,6 +80,7 @@ export class Box {
 	end(how, tell) {
 		if (!this.live) return;
 		this.live = false;
+		this.messages.clear();
 		this.stop();
 		tell(this, how);
 	}
@@ -88,7 +89,7 @@ export class Box {
 		this.quit?.abort();
 	}
 
-	/** Follows what happens until it is stopped or the mailbox ends; comes back by itself, later each time. */
+	/** Follows what happens until the mailbox ends; comes back by itself, later each time. */
 	async watch(tell) {
 		this.stop();
 		const { signal } = (this.quit = new AbortController());

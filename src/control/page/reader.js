@@ -46,8 +46,8 @@ export function view(box, message, failed, remove) {
 
 /** A link in words of ours: where it really leads, however it was dressed up. */
 function linkOf({ url }) {
-	const to = new URL(url);
-	if (!/^https?:$/.test(to.protocol)) return null;
+	const to = URL.parse(url);
+	if (!/^https?:$/.test(to?.protocol)) return null;
 	return h("li",
 		h("span.where", h("strong", { dir: "ltr" }, to.host),
 			h("span.quiet", { dir: "ltr" }, (to.pathname + to.search).slice(0, 120))),
