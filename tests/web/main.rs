@@ -201,6 +201,16 @@ fn two_mailboxes() {
 }
 
 #[test]
+fn a_ticket_reopens_a_mailbox() {
+    play("a_ticket_reopens_a_mailbox");
+}
+
+#[test]
+fn work_is_proven() {
+    play_with("work_is_proven", "[http]\nproof_of_work_bits = 12\n");
+}
+
+#[test]
 fn too_many_requests() {
     play_with("too_many_requests", "[http]\nrequests_per_minute = 30\n");
 }
