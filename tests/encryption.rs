@@ -146,6 +146,12 @@ fn only_the_holder_of_the_identity_reads_the_mail() {
             "{part}"
         );
     }
+    let path = "/api/v1/messages/1/view";
+    let refused = gateway::request(gateway.http, "POST", path, Some(&token), "");
+    assert_eq!(
+        (refused.status, refused.field("code")),
+        (409, "encrypted".to_owned())
+    );
     assert_eq!(gateway.delete("/api/v1/messages/1", &token).status, 204);
 }
 

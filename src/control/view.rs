@@ -145,7 +145,7 @@ pub(super) async fn show(app: &App, ticket: &str) -> Result<Response, Problem> {
     });
     let gone = |problem| match problem {
         // One answer for all that cannot be seen, or it would tell what is there.
-        Problem::NoSuchMailbox | Problem::NoSuchPart => Problem::NoSuchRoute,
+        Problem::Encrypted | Problem::NoSuchMailbox | Problem::NoSuchPart => Problem::NoSuchRoute,
         other => other,
     };
     let entry = entry.await.map_err(gone)?.ok_or(Problem::NoSuchRoute)?;

@@ -358,6 +358,23 @@ export async function a_ticket_reopens_a_mailbox(browser) {
   other.calm();
 }
 
+/** Of a mailbox whose mail is encrypted the page shows that it came, and hands it out as it is kept. */
+export async function encrypted_mail_is_handed_out(browser) {
+  const stage = await Stage.open(browser);
+  const { page } = stage;
+  const key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+  const { address, token } = await api("POST", "/api/v1/mailboxes", null, { encryption_key: key });
+  await page.goto(`${ORIGIN}/#${token}`);
+  await page.getByText("Nothing here yet").waitFor();
+  await deliver(address, htmlMail("Secret", "<p>secret</p>"));
+  await page.locator(".row", { hasText: "Unknown sender" }).click();
+  await page.getByText("Only your key opens this message").waitFor();
+  assert.equal(await page.locator("iframe, .tabs").count(), 0);
+  const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Save: Source" }).click()]);
+  assert.match(file.suggestedFilename(), /^\w+\.eml\.age$/);
+  stage.calm();
+}
+
 /** Images from elsewhere are loaded when they are asked for, and then over HTTPS only. */
 export async function remote_images_when_asked(browser) {
   const stage = await Stage.open(browser);

@@ -86,6 +86,11 @@ fn dark_by_choice() {
 }
 
 #[test]
+fn encrypted_mail_is_handed_out() {
+    play("encrypted_mail_is_handed_out");
+}
+
+#[test]
 fn from_creation_to_erasure() {
     play("from_creation_to_erasure");
 }

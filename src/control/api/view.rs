@@ -57,6 +57,7 @@ pub(super) struct View {
     responses(
         (status = 200, description = "Where it can be seen.", body = View),
         (status = 404, description = "no-such-message"),
+        (status = 409, description = "encrypted"),
     )
 )]
 pub(super) async fn view(
@@ -71,6 +72,9 @@ pub(super) async fn view(
         Some(false) | None => Remote::Blocked,
     };
     let entry = messages::message_of(&app, &holder, &id).await?;
+    if entry.message.encrypted {
+        return Err(Problem::Encrypted);
+    }
     let url = tickets::address(&app, &holder, entry.sequence, remote)?;
     let expires_in = tickets::TICKET_TIME.as_secs();
     Ok(Json(View { url, expires_in }).into_response())

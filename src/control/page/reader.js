@@ -21,7 +21,7 @@ export function view(box, message, failed, remove) {
 			failed(why);
 		}
 	};
-	const raw = () => take("raw", `${message.queue_id}.${message.encrypted ? "age" : "eml"}`);
+	const raw = () => take("raw", `${message.queue_id}.${message.encrypted ? "eml.age" : "eml"}`);
 	return [
 		h("header",
 			h("h2", { tabindex: "-1", dir: "auto" }, subject(message)),
