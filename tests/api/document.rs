@@ -210,3 +210,14 @@ fn the_page_of_the_api_runs_nothing_but_its_own_script() {
         }
     }
 }
+
+#[test]
+fn every_operation_stands_in_the_manual() {
+    let manual = fs::read_to_string(root().join("docs/api.md")).expect("it is there");
+    let document = document();
+    for (path, method, _) in operations(&document) {
+        let named = manual.contains(&format!("`{} {path}", method.to_uppercase()))
+            || method == "get" && manual.contains(&format!("`{path}`"));
+        assert!(named, "docs/api.md does not name {method} {path}");
+    }
+}
