@@ -1,13 +1,14 @@
-//! What each client did in the last minute, and how the edge's driver would have counted it.
+//! What sessions and clients may do, and what each client did in the last minute, counted as the edge's driver counts it.
 
 #![forbid(unsafe_code)]
 
+use crate::peer::MESSAGE_BYTES_MAX;
 use mayfly::clock::Instant;
 use mayfly::metrics::{ClientLimit, Label as _};
 use mayfly::policy::clients::{Rules, units};
 use mayfly::policy::window::Window;
-use mayfly::settings::Bytes;
-use mayfly::smtp::Reply;
+use mayfly::settings::{Bytes, Span};
+use mayfly::smtp::{Limits, Newlines, Reply};
 use std::collections::BTreeMap;
 
 /// Clients of this simulation, by number.
@@ -15,6 +16,23 @@ pub(crate) const CLIENTS: u64 = 4;
 
 /// Whom XCLIENT names.
 pub(crate) const NAMED: u64 = CLIENTS;
+
+/// What a session may do, in calm times and under pressure.
+pub(crate) fn limits(under_pressure: bool, newlines: Newlines) -> Limits {
+    let (part, seconds) = if under_pressure { (2, 5) } else { (1, 20) };
+    Limits {
+        message_bytes_max: Bytes(MESSAGE_BYTES_MAX / part),
+        reserve_step_bytes: Bytes(1000),
+        command_timeout: Span::secs(30),
+        data_timeout: Span::secs(seconds),
+        transaction_timeout: Span::secs(3 * seconds),
+        tarpit: Span::secs(1),
+        tarpit_after_errors: 2,
+        data_bytes_per_second_min: Bytes(100),
+        newlines,
+        ..Limits::default()
+    }
+}
 
 pub(crate) struct Book {
     rules: Rules,

@@ -89,11 +89,14 @@ impl Simulation<'_> {
             speaking: false,
         };
         if let Way::Proxied(header) = way {
-            let bytes = header.bytes(&mut self.random);
-            client.outbox = torn(bytes, &mut self.cuts);
+            let mut bytes = header.bytes(&mut self.random);
             if header != Header::Sound {
                 client.driver.peer.fall_silent();
+            } else if habits.speaks_first {
+                // In one piece with the header, or in pieces that are cut anywhere.
+                bytes.extend(client.driver.peer.speak(&mut client.voice));
             }
+            client.outbox = torn(bytes, &mut self.cuts);
         }
         client.driver.withhold_tls(&self.tools());
         self.clients.insert(name, client);

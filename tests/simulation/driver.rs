@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::book::{Book, NAMED};
+use crate::book::{Book, NAMED, limits};
 use crate::doorstep::{Doorstep, Way};
 use crate::peer::{Heard, MESSAGE_BYTES_MAX, Peer};
 use crate::{HOSTNAME, Returned, is_implied, number_of, queue_id};
@@ -13,13 +13,13 @@ use mayfly::mail::trace::Trace;
 use mayfly::mail::{Address, BodyWriter, Ledger, Message, Recipient};
 use mayfly::metrics::{ClientLimit, CoreMetrics};
 use mayfly::policy::recipients::{self, Accept, Decision, MustExist, Rules};
-use mayfly::settings::{Bytes, Span};
+use mayfly::settings::Bytes;
 use mayfly::smtp::proxy::Source;
 use mayfly::smtp::reply::Speaker;
 use mayfly::smtp::session::Profile;
 use mayfly::smtp::{
-    Action, Beginning, CloseReason, Complete, Extensions, Limits, Newlines, Question, Receipt,
-    Reply, Session, Verdict,
+    Action, Beginning, CloseReason, Complete, Extensions, Newlines, Question, Receipt, Reply,
+    Session, Verdict,
 };
 use mayfly::store::{Existence, Lease};
 use std::collections::{BTreeMap, VecDeque};
@@ -174,23 +174,6 @@ pub(crate) struct Driver {
     pub(crate) unheard: usize,
 }
 
-/// What a session may do, in calm times and under pressure.
-fn limits(under_pressure: bool, newlines: Newlines) -> Limits {
-    let (part, seconds) = if under_pressure { (2, 5) } else { (1, 20) };
-    Limits {
-        message_bytes_max: Bytes(MESSAGE_BYTES_MAX / part),
-        reserve_step_bytes: Bytes(1000),
-        command_timeout: Span::secs(30),
-        data_timeout: Span::secs(seconds),
-        transaction_timeout: Span::secs(3 * seconds),
-        tarpit: Span::secs(1),
-        tarpit_after_errors: 2,
-        data_bytes_per_second_min: Bytes(100),
-        newlines,
-        ..Limits::default()
-    }
-}
-
 impl Driver {
     pub(crate) fn new(peer: Peer, client: u64, way: Way, newlines: Newlines, now: Instant) -> Self {
         let profile = Profile {
@@ -283,7 +266,9 @@ impl Driver {
             (Input::Arrived(buffers), Doorstep::Header { reader, .. }) => {
                 self.queued.extend(buffers);
                 let mut read = None;
-                while let (None, Some(buffer)) = (&read, self.queued.pop_front()) {
+                while read.is_none()
+                    && let Some(buffer) = self.queued.pop_front()
+                {
                     let mut rest = &buffer[..];
                     read = reader.read(&mut rest);
                     if !rest.is_empty() {

@@ -65,7 +65,7 @@ pub(crate) enum Target {
 /// What kind of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// With a bare LF somewhere.
+    /// With a CR or LF alone somewhere.
     BareLf,
     /// Announced as binary: nothing in it is an offence.
     Binary,
@@ -480,7 +480,8 @@ fn data(kind: Kind, random: &mut Random) -> (Vec<u8>, Vec<u8>) {
         content.extend_from_slice(line);
     }
     if kind == Kind::BareLf {
-        let dot: &[u8] = if random.chance(50) { b"\n.\n" } else { b"\n" };
+        let strays: [&[u8]; 6] = [b"\n", b"\n.\n", b"\n.\r\n", b"\r", b"\r.\r\n", b"\r\r\n"];
+        let dot = strays[random.below(6) as usize];
         content.extend_from_slice(&[dot, b"MAIL FROM:<evil@a.test>\r\n"].concat());
         content.extend_from_slice(&b"and on\r\n".repeat(random.below(20) as usize));
     }
