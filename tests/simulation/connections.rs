@@ -8,7 +8,8 @@ use crate::driver::{Driver, Ended, Input, Output, Tools};
 use crate::peer::{Habits, Heard, Peer, Step, script};
 use crate::world::{Random, address};
 use crate::{
-    ADDRESSES, Event, IMPLIED_FROM, Mark, OWNER_KEY, SHARDS, Simulation, Weather, queue_id,
+    ADDRESSES, Event, IMPLIED_FROM, Mark, OWNER_KEY, SHARDS, Simulation, WIND_DOWN_MAX, Weather,
+    queue_id,
 };
 use mayfly::clock::Instant;
 use mayfly::metrics::ClientLimit;
@@ -145,8 +146,10 @@ impl Simulation<'_> {
             self.create(number, shard, Duration::from_secs(40));
         }
         let name = self.begin();
+        let until = self.now.plus(WIND_DOWN_MAX);
         while self.clients.contains_key(&name) {
             self.one_event();
+            assert!(self.now < until, "I8");
         }
         let mut seen = Seen {
             transcript: std::mem::take(&mut self.last_transcript),
