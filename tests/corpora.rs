@@ -1,6 +1,6 @@
 //! Mails of other people's test suites, which registries ship: taken apart whole, cut off, and damaged.
 //!
-//! mail-parser's samples come with its sources.
+//! mail-parser's samples come with its sources; those of Python's library for mail are fetched by `tests/setup`.
 
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 #![cfg(feature = "reading")]
@@ -13,8 +13,14 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Mails up to this size are cut off at every byte; longer ones at so many places.
+/// Mails up to this size are cut off at every byte; longer ones at so many places, if there are many of them.
 const CUTS_MAX: usize = 400;
+
+/// The same where there are few.
+const CUTS_MAX_OF_FEW: usize = 4_000;
+
+/// Where `tests/setup` puts the mails of Python's own tests.
+const PYTHONS: &str = "/usr/local/share/mayfly-tests/python-email";
 
 /// Damaged copies of each mail.
 const DAMAGED: u64 = 60;
@@ -110,14 +116,14 @@ fn damaged(raw: &[u8], state: &mut u64) -> Vec<u8> {
     raw
 }
 
-fn survive(name: &str, mails: &[Vec<u8>]) {
+fn survive(name: &str, mails: &[Vec<u8>], cuts_max: usize) {
     let mut state = 7;
     let mut shown = 0;
     for raw in mails {
         // Large ones are seen whole; their beginnings are damaged and cut.
         shown += usize::from(take_apart(raw) > 0);
         let raw = &raw[..raw.len().min(20_000)];
-        let step = raw.len() / CUTS_MAX + 1;
+        let step = raw.len() / cuts_max + 1;
         for cut in (0..raw.len()).step_by(step) {
             take_apart(&raw[..cut]);
         }
@@ -137,7 +143,18 @@ fn j8_mail_parsers_samples_are_survived() {
         "mail-parser comes with its samples: {}",
         mails.len()
     );
-    survive("mail-parser", &mails);
+    survive("mail-parser", &mails, CUTS_MAX);
+}
+
+#[test]
+fn j8_pythons_samples_are_survived() {
+    let mails = files(PathBuf::from(PYTHONS), &[".txt"]);
+    assert!(
+        mails.len() >= 40,
+        "tests/setup fetches the mails of Python's tests: {}",
+        mails.len()
+    );
+    survive("python", &mails, CUTS_MAX_OF_FEW);
 }
 
 #[test]
@@ -145,7 +162,7 @@ fn j8_the_fuzz_corpus_is_survived() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/reading");
     let mails = files(corpus, &[".eml"]);
     assert!(mails.len() >= 5);
-    survive("fuzz corpus", &mails);
+    survive("fuzz corpus", &mails, CUTS_MAX_OF_FEW);
 }
 
 #[test]

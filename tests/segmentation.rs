@@ -5,8 +5,8 @@
 mod harness;
 
 use harness::{
-    converse, fuzz_address, fuzz_chunk, fuzz_command, fuzz_data, fuzz_line, fuzz_proxy,
-    fuzz_session, tight_limits,
+    converse, fuzz_address, fuzz_chunk, fuzz_command, fuzz_config, fuzz_data, fuzz_line,
+    fuzz_proxy, fuzz_session, tight_limits,
 };
 use mayfly::smtp::{Limits, Newlines};
 use proptest::prelude::*;
@@ -233,6 +233,7 @@ fn the_fuzz_corpus_is_survived() {
     replay("address", fuzz_address);
     replay("chunk", fuzz_chunk);
     replay("command", fuzz_command);
+    replay("config", fuzz_config);
     replay("data", fuzz_data);
     replay("line", fuzz_line);
     replay("proxy", fuzz_proxy);

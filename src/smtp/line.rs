@@ -323,6 +323,10 @@ mod tests {
                 while !chunk.is_empty() {
                     last = reader.read(&mut chunk, MAX).or(last);
                 }
+                assert!(
+                    reader.partial.capacity() <= MAX,
+                    "what is thrown away is not kept"
+                );
             }
             assert_eq!(last, Some(Line::Refused(LineOffence::Endless)));
         }

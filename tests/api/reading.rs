@@ -204,6 +204,31 @@ fn j1_millions_of_parts_are_an_answer_like_others() {
 }
 
 #[test]
+fn f07_a_header_without_end_makes_no_answer_without_end() {
+    let house = House::new();
+    let (address, token) = house.create("");
+    for header in [
+        format!("Subject: {}\r\n", "s".repeat(1 << 20)),
+        format!("From: {}\r\n", "f".repeat(1 << 20)),
+        "X: y\r\n".repeat(100_000),
+    ] {
+        house.deliver(&address, format!("{header}\r\nbody\r\n").as_bytes());
+    }
+    for (path, most) in [
+        ("", 4_000),
+        ("/1", 4_000),
+        ("/2", 4_000),
+        ("/3/headers", 64_000),
+    ] {
+        let answer = house.get(&format!("/api/v1/messages{path}"), &token);
+        assert_eq!(answer.status, 200);
+        assert!(answer.body.len() < most, "{path}: {}", answer.body.len());
+    }
+    let list = house.get("/api/v1/messages", &token).json();
+    assert_eq!(list["messages"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
 fn j5_whatever_the_bytes_the_answer_is_json() {
     let house = House::new();
     let (address, token) = house.create("");

@@ -11,12 +11,12 @@ const CHAPTERS: &[(char, u32)] = &[
     ('D', 17),
     ('E', 18),
     ('F', 11),
-    ('G', 5),
+    ('G', 8),
     ('J', 8),
     ('K', 9),
     ('L', 7),
     ('M', 10),
-    ('N', 7),
+    ('N', 8),
 ];
 
 /// Rows whose test has another name, since it shows more than the row asks for: row, file, test.
@@ -123,6 +123,19 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "nothing is relayed: there is no TLS towards another server",
     ),
     ("F10", "no name is looked up in DNS"),
+    (
+        "G6",
+        "nothing is relayed: there is no way back to ourselves",
+    ),
+    (
+        "G7",
+        "nothing is relayed: there is no next host that could fail",
+    ),
+    (
+        "G8",
+        "nothing is relayed: there is no next host whose replies are read",
+    ),
+    ("N8", "no DNS list is asked"),
 ];
 
 /// The sources of all tests.
@@ -144,11 +157,7 @@ fn has_test(files: &[(String, String)], chapter: char, number: u32) -> bool {
         format!("{chapter}{number}_"),
         format!("{chapter}{number:02}_"),
     ];
-    let tests = files
-        .iter()
-        .flat_map(|(_, text)| text.split("#[test]\n").skip(1))
-        .filter_map(|test| test.trim_start().strip_prefix("fn "));
-    let mut names = tests.filter_map(|test| test.split('(').next());
+    let mut names = files.iter().flat_map(|(_, text)| names_of_tests(text));
     names.any(|name| {
         let mut rows = name.split("_and_");
         rows.any(|part| {
@@ -156,6 +165,12 @@ fn has_test(files: &[(String, String)], chapter: char, number: u32) -> bool {
             starts.iter().any(|start| part.starts_with(start))
         })
     })
+}
+
+/// The names of the tests in a source, wherever they stand.
+fn names_of_tests(text: &str) -> impl Iterator<Item = &str> {
+    let behind = text.split("#[test]\n").skip(1);
+    behind.filter_map(|test| test.trim_start().strip_prefix("fn ")?.split('(').next())
 }
 
 #[test]
@@ -168,9 +183,8 @@ fn every_row_has_a_test_or_a_reason() {
     let has_test = |chapter, number| has_test(&files, chapter, number);
     for (row, file, test) in ELSEWHERE {
         let text = fs::read_to_string(root.join(file)).expect("it can be read");
-        let declared = format!("#[test]\nfn {test}(");
-        let text = text.replace("\n    ", "\n");
-        assert!(text.contains(&declared), "{row}: no {test} in {file}");
+        let exists = names_of_tests(&text).any(|name| name == *test);
+        assert!(exists, "{row}: no {test} in {file}");
     }
     let rows = CHAPTERS
         .iter()

@@ -10,6 +10,8 @@ mod conversation;
 pub(crate) use conversation::Conversation;
 
 use mayfly::clock::{Instant, Stamps, WallClock};
+use mayfly::config::manual::effective_toml;
+use mayfly::config::{Config, Source};
 use mayfly::mail::address::{LOCAL_PART_BYTES_MAX, forward_path, reverse_path};
 use mayfly::mail::message::QueueId;
 use mayfly::mail::{Address, BodyWriter, Ledger, Recipient, ReversePath};
@@ -466,6 +468,37 @@ pub(crate) fn fuzz_proxy(data: &[u8]) {
             proxy::read(&input[..used]),
             Reading::Header { source, used }
         );
+    }
+}
+
+/// Fuzz body: a file of settings is taken or explained line by line, and what is taken can be printed and read again. What
+/// stands in a variable is too.
+pub(crate) fn fuzz_config(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let load = |text: &str| {
+        let file = Source {
+            name: "mayfly.toml",
+            text,
+        };
+        Config::load(Some(file), [])
+    };
+    match load(&text) {
+        Ok(effective) => {
+            let printed = effective_toml(&effective);
+            let again = load(&printed).expect("what is printed can be read");
+            assert!(again.config == effective.config, "and says the same");
+        }
+        Err(mistakes) => {
+            let told = mistakes.to_string();
+            assert!(told.starts_with("error: "));
+            let is_plain = |it: char| it == '\n' || !it.is_control();
+            assert!(told.chars().all(is_plain), "nothing that a terminal obeys");
+        }
+    }
+    let (name, value) = text.split_once('=').unwrap_or(("SMTP__NEWLINES", &text));
+    let variable = (format!("MAYFLY__{name}"), value.to_owned());
+    if let Err(mistakes) = Config::load(None, [variable]) {
+        assert!(mistakes.to_string().starts_with("error: "));
     }
 }
 

@@ -2,14 +2,18 @@
 
 #![forbid(unsafe_code)]
 
+use crate::book::CLIENTS;
+use crate::doorstep::{Header, Way};
 use crate::driver::{Driver, Ended, Input, Output, Tools};
-use crate::peer::{Heard, Peer, Step, script};
+use crate::peer::{Habits, Heard, Peer, Step, script};
 use crate::world::{Random, address};
 use crate::{
-    ADDRESSES, Event, IMPLIED_FROM, Mark, OWNER_KEY, SHARDS, Simulation, Weather, queue_id,
+    ADDRESSES, Event, IMPLIED_FROM, Mark, OWNER_KEY, SHARDS, Simulation, WIND_DOWN_MAX, Weather,
+    queue_id,
 };
 use mayfly::clock::Instant;
-use mayfly::smtp::{CloseReason, Reply};
+use mayfly::metrics::ClientLimit;
+use mayfly::smtp::{CloseReason, Newlines, Reply};
 use mayfly::store::Holder;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -70,18 +74,69 @@ impl Simulation<'_> {
             // bytes are torn apart, and must be.
             steps.retain(|step| !matches!(step, Step::Injected));
         }
-        let peer = Peer::new(steps);
-        let client = Client {
-            driver: Driver::new(peer, self.now),
+        let (way, mut habits) = self.manners();
+        let newlines = match self.random.chance(30) {
+            true => Newlines::Normalize,
+            false => Newlines::Strict,
+        };
+        habits.normalizes = newlines == Newlines::Normalize;
+        let number = self.random.below(CLIENTS);
+        let mut client = Client {
+            driver: Driver::new(Peer::new(steps, habits), number, way, newlines, self.now),
             core: self.random.below(SHARDS as u64) as usize,
             voice: Random::new(self.random.next()),
             outbox: VecDeque::new(),
             arriving: false,
             speaking: false,
         };
+        if let Way::Proxied(header) = way {
+            let mut bytes = header.bytes(&mut self.random);
+            if header != Header::Sound {
+                client.driver.peer.fall_silent();
+            } else if habits.speaks_first {
+                // In one piece with the header, or in pieces that are cut anywhere.
+                bytes.extend(client.driver.peer.speak(&mut client.voice));
+            }
+            client.outbox = torn(bytes, &mut self.cuts);
+        }
+        client.driver.withhold_tls(&self.tools());
         self.clients.insert(name, client);
         self.client(name, Input::Arrived(Vec::new()));
         name
+    }
+
+    /// How a client comes in, and how it behaves. Where it can be seen how its bytes are torn apart, it has manners when
+    /// it is alone.
+    fn manners(&mut self) -> (Way, Habits) {
+        let is_rough = self.weather == Weather::Rough;
+        let way = match self.random.below(10) {
+            0 | 1 => Way::Proxied(match is_rough {
+                true => Header::drawn(&mut self.random),
+                false => Header::Sound,
+            }),
+            2 => Way::Delayed,
+            _ => Way::Direct,
+        };
+        // Behind a proxy nobody can tell, so there it may do so in any case.
+        let may_speak_first = is_rough || matches!(way, Way::Proxied(_));
+        let habits = Habits {
+            speaks_first: self.random.chance(20) && may_speak_first,
+            is_hasty: self.random.chance(10) && is_rough,
+            normalizes: false,
+        };
+        (way, habits)
+    }
+
+    fn tools(&mut self) -> Tools<'_> {
+        Tools {
+            ledger: &self.ledger,
+            metrics: &self.metrics,
+            now: self.now,
+            stamps: &self.stamps,
+            wall: self.wall,
+            book: &mut self.book,
+            last_name: &mut self.last_name,
+        }
     }
 
     /// A client alone, in a world where nothing is late and nobody interferes.
@@ -91,8 +146,10 @@ impl Simulation<'_> {
             self.create(number, shard, Duration::from_secs(40));
         }
         let name = self.begin();
+        let until = self.now.plus(WIND_DOWN_MAX);
         while self.clients.contains_key(&name) {
             self.one_event();
+            assert!(self.now < until, "I8");
         }
         let mut seen = Seen {
             transcript: std::mem::take(&mut self.last_transcript),
@@ -119,19 +176,8 @@ impl Simulation<'_> {
             return;
         };
         client.speaking = false;
-        let mut said = client.driver.peer.speak(&mut client.voice);
-        while !said.is_empty() {
-            let line_end = said.windows(2).position(|it| it == b"\r\n");
-            let end = match self.cuts.below(5) {
-                4 => line_end.map_or(said.len(), |it| it + 2),
-                0 => 1 + self.cuts.below(3) as usize,
-                1 => 1 + self.cuts.below(80) as usize,
-                2 => 1 + self.cuts.below(2000) as usize,
-                _ => said.len(),
-            };
-            let rest = said.split_off(end.min(said.len()));
-            client.outbox.push_back(std::mem::replace(&mut said, rest));
-        }
+        let said = client.driver.peer.speak(&mut client.voice);
+        client.outbox.extend(torn(said, &mut self.cuts));
         self.go_on(name);
     }
 
@@ -186,15 +232,8 @@ impl Simulation<'_> {
         let mut inputs = VecDeque::from([input]);
         let mut ended = None;
         while let Some(input) = inputs.pop_front() {
-            let mut tools = Tools {
-                ledger: &self.ledger,
-                metrics: &self.metrics,
-                now: self.now,
-                stamps: &self.stamps,
-                wall: self.wall,
-                last_name: &mut self.last_name,
-            };
-            for output in client.driver.step(input, &mut tools) {
+            let outputs = client.driver.step(input, &mut self.tools());
+            for output in outputs {
                 match output {
                     Output::End(how) => ended = Some(how),
                     output => inputs.extend(self.carry_out(name, &client, output)),
@@ -266,20 +305,30 @@ impl Simulation<'_> {
                 });
             }
             Output::End(_) => {}
-            Output::Handshake => {
-                let input = Input::Secured;
-                self.marks.reached(Mark::Handshakes);
-                self.send(Event::Client {
-                    client: name,
-                    input,
-                });
-            }
+            Output::Handshake => self.shake_hands(name),
             Output::Heard(heard) => self.heard(client, &heard),
+            Output::Paused => self.marks.reached(Mark::Paused),
+            Output::Proxied => self.marks.reached(Mark::Proxied),
             Output::Stored { name, copies } => {
                 assert_eq!(self.oracle.copies(name), copies, "I10: all or none");
+                if client.driver.peer.was_normalized() {
+                    self.marks.reached(Mark::Normalized);
+                }
             }
         }
         None
+    }
+
+    /// A handshake begins, which may fail.
+    fn shake_hands(&mut self, client: u64) {
+        let fails = self.weather == Weather::Rough && self.random.chance(8);
+        let input = if fails {
+            Input::Unsecured
+        } else {
+            self.marks.reached(Mark::Handshakes);
+            Input::Secured
+        };
+        self.send(Event::Client { client, input });
     }
 
     fn heard(&mut self, client: &Client, heard: &Heard) {
@@ -294,9 +343,14 @@ impl Simulation<'_> {
                     _ => Mark::Accepted,
                 }
             }
+            Heard::ClientDeferred => Mark::ClientDeferred,
             Heard::Deferred => Mark::Deferred,
             Heard::Impersonated => Mark::Impersonated,
+            Heard::TlsWithheld => Mark::TlsWithheld,
             Heard::TooBusy => Mark::TooBusy,
+            Heard::Final(reply) if reply.contains("before the greeting") => Mark::EarlyTalker,
+            Heard::Final(reply) if reply.contains("synchronization") => Mark::NotSynchronized,
+            Heard::Final(reply) if reply.contains("unknown recipients") => Mark::ClientGuesses,
             Heard::Final(reply) if reply.contains("Timeout") => Mark::TimedOut,
             Heard::Final(reply) if reply.contains("Shutting down") => Mark::ShutDown,
             Heard::Final(reply) if reply.contains("STARTTLS") => Mark::Injected,
@@ -320,8 +374,32 @@ impl Simulation<'_> {
         match how {
             Ended::Closed(CloseReason::Quit) => self.marks.reached(Mark::Quit),
             Ended::Lost => self.marks.reached(Mark::Cut),
-            Ended::Closed(_) | Ended::TlsFailed => {}
+            Ended::NoHeader => self.marks.reached(Mark::ProxyRefused),
+            Ended::TlsFailed => {
+                let (failures, client) = (ClientLimit::TlsFailures, driver.client());
+                self.book.note(client, failures, 1, self.now);
+                self.marks.reached(Mark::TlsFailed);
+            }
+            Ended::Closed(_) | Ended::TurnedAway => {}
         }
         self.last_transcript = driver.peer.transcript;
     }
+}
+
+/// What is said, as it arrives.
+fn torn(mut said: Vec<u8>, cuts: &mut Random) -> VecDeque<Vec<u8>> {
+    let mut pieces = VecDeque::new();
+    while !said.is_empty() {
+        let line_end = said.windows(2).position(|it| it == b"\r\n");
+        let end = match cuts.below(5) {
+            4 => line_end.map_or(said.len(), |it| it + 2),
+            0 => 1 + cuts.below(3) as usize,
+            1 => 1 + cuts.below(80) as usize,
+            2 => 1 + cuts.below(2000) as usize,
+            _ => said.len(),
+        };
+        let rest = said.split_off(end.min(said.len()));
+        pieces.push_back(std::mem::replace(&mut said, rest));
+    }
+    pieces
 }

@@ -4,17 +4,21 @@
 
 #![forbid(unsafe_code)]
 
+use crate::book::{Book, NAMED, limits};
+use crate::doorstep::{Doorstep, Way};
 use crate::peer::{Heard, MESSAGE_BYTES_MAX, Peer};
 use crate::{HOSTNAME, Returned, is_implied, number_of, queue_id};
 use mayfly::clock::{Instant, Stamps, WallClock};
 use mayfly::mail::trace::Trace;
 use mayfly::mail::{Address, BodyWriter, Ledger, Message, Recipient};
-use mayfly::metrics::CoreMetrics;
+use mayfly::metrics::{ClientLimit, CoreMetrics};
 use mayfly::policy::recipients::{self, Accept, Decision, MustExist, Rules};
-use mayfly::settings::{Bytes, Span};
+use mayfly::settings::Bytes;
+use mayfly::smtp::proxy::Source;
+use mayfly::smtp::reply::Speaker;
 use mayfly::smtp::session::Profile;
 use mayfly::smtp::{
-    Action, Beginning, CloseReason, Complete, Extensions, Limits, Question, Receipt, Reply,
+    Action, Beginning, CloseReason, Complete, Extensions, Newlines, Question, Receipt, Reply,
     Session, Verdict,
 };
 use mayfly::store::{Existence, Lease};
@@ -56,6 +60,7 @@ pub(crate) struct Tools<'a> {
     pub(crate) now: Instant,
     pub(crate) stamps: &'a Stamps,
     pub(crate) wall: WallClock,
+    pub(crate) book: &'a mut Book,
     /// The last name that was given to a message.
     pub(crate) last_name: &'a mut u64,
 }
@@ -78,6 +83,8 @@ pub(crate) enum Input {
     Secured,
     /// The server stops.
     ShutDown,
+    /// The handshake has failed.
+    Unsecured,
 }
 
 /// What a connection wants.
@@ -100,6 +107,10 @@ pub(crate) enum Output {
     Handshake,
     /// What the peer has heard and what is to be checked of it.
     Heard(Heard),
+    /// A reply is held back.
+    Paused,
+    /// A proxy has said whose connection it is.
+    Proxied,
     /// Every owner has the message.
     Stored {
         name: u64,
@@ -112,15 +123,23 @@ pub(crate) enum Output {
 pub(crate) enum Ended {
     Closed(CloseReason),
     Lost,
+    /// There was no header of a proxy.
+    NoHeader,
     TlsFailed,
+    /// It got a last word and no session.
+    TurnedAway,
 }
 
 enum Waiting {
+    Doorstep(Doorstep),
     Handshake,
     Input {
         deadline: Instant,
     },
     Lease,
+    Pause {
+        until: Instant,
+    },
     Owners {
         left: usize,
         kept_until: Option<Instant>,
@@ -129,7 +148,12 @@ enum Waiting {
 }
 
 pub(crate) struct Driver {
+    profile: Profile,
     session: Session<Held>,
+    /// Whose connection it is.
+    client: u64,
+    /// What was reserved for the message under way.
+    incoming: Option<u64>,
     pub(crate) peer: Peer,
     waiting: Waiting,
     /// In the buffer at hand.
@@ -150,36 +174,24 @@ pub(crate) struct Driver {
     pub(crate) unheard: usize,
 }
 
-/// What a session may do, in calm times and under pressure.
-fn limits(under_pressure: bool) -> Limits {
-    let (part, seconds) = if under_pressure { (2, 5) } else { (1, 20) };
-    Limits {
-        message_bytes_max: Bytes(MESSAGE_BYTES_MAX / part),
-        reserve_step_bytes: Bytes(1000),
-        command_timeout: Span::secs(30),
-        data_timeout: Span::secs(seconds),
-        transaction_timeout: Span::secs(3 * seconds),
-        tarpit: Span::secs(1),
-        tarpit_after_errors: 2,
-        data_bytes_per_second_min: Bytes(100),
-        ..Limits::default()
-    }
-}
-
 impl Driver {
-    pub(crate) fn new(peer: Peer, now: Instant) -> Self {
+    pub(crate) fn new(peer: Peer, client: u64, way: Way, newlines: Newlines, now: Instant) -> Self {
         let profile = Profile {
             hostname: HOSTNAME.into(),
             extensions: Extensions::ALL,
             xclient: true,
             tls: false,
-            limits: Arc::new(limits(false)),
+            limits: Arc::new(limits(false, newlines)),
             message_bytes_max_normally: Bytes(MESSAGE_BYTES_MAX),
         };
+        let doorstep = Doorstep::of(way, now);
         Self {
-            session: Session::new(profile, now),
+            session: Session::new(profile.clone(), now),
+            profile,
+            client,
+            incoming: None,
             peer,
-            waiting: Waiting::Input { deadline: now },
+            waiting: doorstep.map_or(Waiting::Input { deadline: now }, Waiting::Doorstep),
             input: VecDeque::new(),
             queued: VecDeque::new(),
             connected: true,
@@ -195,8 +207,10 @@ impl Driver {
 
     /// When it must have gone on (I8); `None` while it waits for others.
     pub(crate) const fn deadline(&self) -> Option<Instant> {
-        match self.waiting {
-            Waiting::Input { deadline } => Some(deadline),
+        match &self.waiting {
+            Waiting::Input { deadline } => Some(*deadline),
+            Waiting::Pause { until } => Some(*until),
+            Waiting::Doorstep(doorstep) => Some(doorstep.deadline()),
             _ => None,
         }
     }
@@ -206,28 +220,173 @@ impl Driver {
         self.connected
     }
 
+    /// Whose connection it is.
+    pub(crate) const fn client(&self) -> u64 {
+        self.client
+    }
+
     pub(crate) fn step(&mut self, input: Input, tools: &mut Tools<'_>) -> Vec<Output> {
         let mut outputs = Vec::new();
+        let input = match &self.waiting {
+            Waiting::Doorstep(_) => self.at_the_door(input, tools, &mut outputs),
+            _ => Some(input),
+        };
+        let Some(input) = input else { return outputs };
+        let rings = self.deadline().is_some_and(|it| it <= tools.now);
+        if matches!(input, Input::Alarm) && !rings {
+            return outputs;
+        }
+        if let Some(ended) = self.take(input, tools, &mut outputs) {
+            self.give_up_message(tools);
+            return vec![Output::End(ended)];
+        }
+        if let Waiting::Input { .. } = self.waiting {
+            self.run(tools, &mut outputs);
+        }
+        if let Some(Output::End(_)) = outputs.last() {
+            self.give_up_message(tools);
+        }
+        outputs
+    }
+
+    /// What happens before there is a session; what it leaves for the session, once there is one.
+    fn at_the_door(
+        &mut self,
+        input: Input,
+        tools: &Tools<'_>,
+        outputs: &mut Vec<Output>,
+    ) -> Option<Input> {
+        let Waiting::Doorstep(doorstep) = &mut self.waiting else {
+            return Some(input);
+        };
+        let deadline = doorstep.deadline();
+        outputs.push(Output::Alarm(deadline));
+        let is_over = tools.now >= deadline;
+        let ended = match (input, doorstep) {
+            (Input::Arrived(buffers), Doorstep::Header { reader, .. }) => {
+                self.queued.extend(buffers);
+                let mut read = None;
+                while read.is_none()
+                    && let Some(buffer) = self.queued.pop_front()
+                {
+                    let mut rest = &buffer[..];
+                    read = reader.read(&mut rest);
+                    if !rest.is_empty() {
+                        self.queued.push_front(rest.to_vec());
+                    }
+                }
+                match read {
+                    None => return None,
+                    Some(Ok(Source::Client(_))) => {
+                        outputs.push(Output::Proxied);
+                        return Some(self.begin(tools));
+                    }
+                    Some(Ok(Source::Local) | Err(_)) => Ended::NoHeader,
+                }
+            }
+            (Input::Hangup, Doorstep::Header { .. }) => Ended::Lost,
+            (Input::ShutDown, Doorstep::Header { .. }) => Ended::NoHeader,
+            (Input::Alarm, Doorstep::Header { .. }) if is_over => Ended::NoHeader,
+            (Input::Arrived(buffers), Doorstep::Greeting { .. }) => {
+                self.queued.extend(buffers);
+                return None;
+            }
+            (Input::Hangup, Doorstep::Greeting { .. }) => {
+                self.connected = false;
+                return None;
+            }
+            (Input::ShutDown, Doorstep::Greeting { .. }) => {
+                self.turn_away(&Reply::ShuttingDown, outputs)
+            }
+            (Input::Alarm, Doorstep::Greeting { .. }) if is_over => {
+                if self.queued.iter().any(|buffer| !buffer.is_empty()) {
+                    self.turn_away(&Reply::EarlyTalker, outputs)
+                } else if self.connected {
+                    return Some(self.begin(tools));
+                } else {
+                    Ended::Lost
+                }
+            }
+            (Input::Pressure(is_high), _) => {
+                let limits = limits(is_high, self.profile.limits.newlines);
+                self.profile.limits = Arc::new(limits);
+                return None;
+            }
+            _ => return None,
+        };
+        outputs.push(Output::End(ended));
+        None
+    }
+
+    /// The session begins, with what has come for it.
+    fn begin(&mut self, tools: &Tools<'_>) -> Input {
+        self.session = Session::new(self.profile.clone(), tools.now);
+        self.withhold_tls(tools);
+        self.waiting = Waiting::Input {
+            deadline: tools.now,
+        };
+        Input::Arrived(Vec::new())
+    }
+
+    /// Whoever has failed too often gets no TLS.
+    pub(crate) fn withhold_tls(&mut self, tools: &Tools<'_>) {
+        let failures = ClientLimit::TlsFailures;
+        if tools.book.is_used_up(self.client, failures, tools.now) {
+            self.session.withhold_tls();
+        }
+    }
+
+    fn turn_away(&mut self, reply: &Reply, outputs: &mut Vec<Output>) -> Ended {
+        let mut line = Vec::new();
+        reply.write(Speaker { hostname: HOSTNAME }, &mut line);
+        if self.connected {
+            outputs.extend(self.peer.hear(&line).into_iter().map(Output::Heard));
+        }
+        Ended::TurnedAway
+    }
+
+    /// The message whose data had begun will not be stored.
+    fn give_up_message(&mut self, tools: &mut Tools<'_>) {
+        if self.incoming.take().is_some() {
+            let aborted = ClientLimit::Aborted;
+            tools.book.note(self.client, aborted, 1, tools.now);
+        }
+    }
+
+    /// What happens to a session; how it ended, if it has.
+    fn take(
+        &mut self,
+        input: Input,
+        tools: &mut Tools<'_>,
+        outputs: &mut Vec<Output>,
+    ) -> Option<Ended> {
         let metrics = tools.metrics;
         match (input, &mut self.waiting) {
             // A peer speaks no plain text now, unless it is an attacker.
-            (Input::Arrived(_), Waiting::Handshake) => {
-                return vec![Output::End(Ended::TlsFailed)];
+            (Input::Arrived(_) | Input::Unsecured, Waiting::Handshake) => {
+                return Some(Ended::TlsFailed);
             }
             (Input::Arrived(buffers), _) => self.queued.extend(buffers),
-            (Input::Alarm, Waiting::Input { deadline }) if *deadline <= tools.now => {
-                self.session.expire(tools.now, metrics);
-            }
-            (Input::Alarm, _) => return outputs,
+            (Input::Alarm, Waiting::Pause { .. }) => self.resume(tools.now),
+            (Input::Alarm, _) => self.session.expire(tools.now, metrics),
             (Input::Hangup, waiting) => {
                 self.connected = false;
                 if let Waiting::Input { .. } | Waiting::Handshake = waiting {
-                    return vec![Output::End(Ended::Lost)];
+                    return Some(Ended::Lost);
                 }
             }
-            (Input::ShutDown, _) => self.draining = true,
-            (Input::Pressure(is_high), _) => self.session.set_limits(Arc::new(limits(is_high))),
+            // Either ends a pause, too.
+            (Input::ShutDown, _) => {
+                self.draining = true;
+                self.resume(tools.now);
+            }
+            (Input::Pressure(is_high), _) => {
+                let newlines = self.profile.limits.newlines;
+                self.session.set_limits(Arc::new(limits(is_high, newlines)));
+                self.resume(tools.now);
+            }
             (Input::Leased(answer), Waiting::Lease) => {
+                self.note_recipient(&answer, tools);
                 self.session
                     .answer(Verdict::Recipient(answer), tools.now, metrics);
                 self.waiting = Waiting::Input {
@@ -235,7 +394,7 @@ impl Driver {
                 };
             }
             (Input::Delivered(until), Waiting::Owners { .. }) => {
-                self.delivered(until, tools, &mut outputs);
+                self.delivered(until, tools, outputs);
             }
             (Input::Secured, Waiting::Handshake) => {
                 self.session.tls_established(tools.now);
@@ -244,14 +403,29 @@ impl Driver {
                     deadline: tools.now,
                 };
             }
-            (Input::Leased(_) | Input::Delivered(_) | Input::Secured, _) => {
+            (Input::Leased(_) | Input::Delivered(_) | Input::Secured | Input::Unsecured, _) => {
                 panic!("an answer that was not asked for")
             }
         }
-        if let Waiting::Input { .. } = self.waiting {
-            self.run(tools, &mut outputs);
+        None
+    }
+
+    /// A pause is over, if there is one.
+    fn resume(&mut self, now: Instant) {
+        if let Waiting::Pause { .. } = self.waiting {
+            self.session.resume(now);
+            self.waiting = Waiting::Input { deadline: now };
         }
-        outputs
+    }
+
+    /// Counts what became of a recipient.
+    fn note_recipient(&self, answer: &Result<Held, Reply>, tools: &mut Tools<'_>) {
+        let limit = match answer {
+            Ok(_) => ClientLimit::Recipients,
+            Err(reply) if reply.is_permanent() => ClientLimit::FailedRecipients,
+            Err(_) => return,
+        };
+        tools.book.note(self.client, limit, 1, tools.now);
     }
 
     /// The loop of the edge's driver, until it has to wait.
@@ -278,7 +452,11 @@ impl Driver {
                     return outputs.push(Output::Handshake);
                 }
                 Action::StartTls => self.session.plaintext_behind_starttls(tools.metrics),
-                Action::Pause { until } => self.session.resume(until),
+                Action::Pause { until } => {
+                    self.waiting = Waiting::Pause { until };
+                    outputs.extend([Output::Paused, Output::Alarm(until)]);
+                    return;
+                }
                 Action::Wait { .. } if !self.connected => {
                     return outputs.push(Output::End(Ended::Lost));
                 }
@@ -322,28 +500,59 @@ impl Driver {
             Question::Recipient {
                 recipient,
                 declared_bytes,
-                ..
-            } => match place(&recipient, declared_bytes) {
-                Err(reply) => Some(Verdict::Recipient(Err(reply))),
-                Ok(ask) => {
-                    outputs.push(ask);
-                    self.waiting = Waiting::Lease;
-                    None
+                is_first,
+            } => {
+                if let Some(reply) = tools.book.refusal(self.client, is_first, tools.now) {
+                    return Some(Verdict::Recipient(Err(reply)));
                 }
-            },
-            Question::Impersonate(_) => Some(Verdict::Impersonate(Ok(()))),
+                match place(&recipient, declared_bytes) {
+                    Err(reply) => {
+                        let answer = Err(reply);
+                        self.note_recipient(&answer, tools);
+                        Some(Verdict::Recipient(answer))
+                    }
+                    Ok(ask) => {
+                        outputs.push(ask);
+                        self.waiting = Waiting::Lease;
+                        None
+                    }
+                }
+            }
+            Question::Impersonate(_) => {
+                self.client = NAMED;
+                Some(Verdict::Impersonate(Ok(())))
+            }
             Question::Begin(beginning) => {
+                self.give_up_message(tools);
                 *tools.last_name += 1;
                 self.name = *tools.last_name;
                 self.begun.push(self.name);
-                Some(Verdict::Begin(
-                    self.open_body(&beginning, tools).ok_or(Reply::NoMemory),
-                ))
+                let body = self.open_body(&beginning, tools).ok_or(Reply::NoMemory);
+                if body.is_ok() {
+                    let messages = ClientLimit::Messages;
+                    tools.book.note(self.client, messages, 1, tools.now);
+                    tools
+                        .book
+                        .note_bytes(self.client, beginning.bytes, tools.now);
+                    self.incoming = Some(beginning.bytes);
+                }
+                Some(Verdict::Begin(body))
             }
-            Question::Grow { bytes } => Some(Verdict::Grow(
-                tools.ledger.reserve(bytes).ok_or(Reply::NoMemory),
-            )),
+            Question::Grow { bytes } => {
+                let reservation = tools.ledger.reserve(bytes).ok_or(Reply::NoMemory);
+                match (&reservation, &mut self.incoming) {
+                    (Ok(_), Some(reserved)) => {
+                        *reserved += bytes;
+                        tools.book.note_bytes(self.client, bytes, tools.now);
+                    }
+                    _ => self.incoming = None,
+                }
+                Some(Verdict::Grow(reservation))
+            }
             Question::Message(complete) => {
+                let used = complete.body.len() as u64;
+                let reserved = self.incoming.take().unwrap_or(used);
+                tools.book.take_back(self.client, reserved, used, tools.now);
                 self.deliver(complete, tools, outputs);
                 None
             }
@@ -381,7 +590,7 @@ impl Driver {
         let whole = body.segments().collect::<Vec<_>>().concat();
         assert!(whole.starts_with(b"Return-Path: <"));
         assert!(
-            whole[self.head_bytes..] == self.peer.content,
+            whole[self.head_bytes..] == self.peer.content(),
             "I5: the content"
         );
         let message = Arc::new(Message {

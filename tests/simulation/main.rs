@@ -3,7 +3,8 @@
 //! Each client speaks through a [`Session`](mayfly::smtp::Session), driven as the edge drives it. Its
 //! bytes come torn apart at random; messages between sessions and shards are late and overtake one
 //! another; memory runs out and comes back; clients vanish or fall silent at every step, attack, and
-//! change to TLS; the server stops; holders create, extend, read, delete and erase; mailboxes
+//! change to TLS, or fail to; some come through a proxy, some do not wait for their greeting or for a reply, and some do
+//! more than one client may; the server stops; holders create, extend, read, delete and erase; mailboxes
 //! expire under all of it. After every event the promises are checked: what was answered 250 is
 //! there until its time (I1), what was not is nowhere (I2), how the bytes were torn apart cannot be
 //! seen (I3), every reply answers one command in its turn (I4), nothing is stored that was not sent,
@@ -20,7 +21,9 @@
     reason = "the seed must be told"
 )]
 
+mod book;
 mod connections;
+mod doorstep;
 mod driver;
 mod oracle;
 mod peer;
@@ -28,6 +31,7 @@ mod races;
 #[path = "../world/mod.rs"]
 mod world;
 
+use book::Book;
 use connections::Client;
 use driver::{Held, Input};
 use mayfly::clock::{Instant, Stamps, WallClock};
@@ -161,9 +165,12 @@ enum Event {
 enum Mark {
     Accepted,
     AcceptedInChunks,
+    ClientDeferred,
+    ClientGuesses,
     ContentRefused,
     Cut,
     Deferred,
+    EarlyTalker,
     ExpiredUnderLease,
     Handshakes,
     Impersonated,
@@ -172,6 +179,11 @@ enum Mark {
     MailboxFull,
     NoMemory,
     NoSuchMailbox,
+    Normalized,
+    NotSynchronized,
+    Paused,
+    Proxied,
+    ProxyRefused,
     Quarantined,
     Quit,
     Recovered,
@@ -179,6 +191,8 @@ enum Mark {
     ShutDown,
     TakenOver,
     TimedOut,
+    TlsFailed,
+    TlsWithheld,
     TooBusy,
     TryLater,
     UsedUp,
@@ -188,9 +202,12 @@ impl Mark {
     const ALL: &'static [Self] = &[
         Self::Accepted,
         Self::AcceptedInChunks,
+        Self::ClientDeferred,
+        Self::ClientGuesses,
         Self::ContentRefused,
         Self::Cut,
         Self::Deferred,
+        Self::EarlyTalker,
         Self::ExpiredUnderLease,
         Self::Handshakes,
         Self::Impersonated,
@@ -199,6 +216,11 @@ impl Mark {
         Self::MailboxFull,
         Self::NoMemory,
         Self::NoSuchMailbox,
+        Self::Normalized,
+        Self::NotSynchronized,
+        Self::Paused,
+        Self::Proxied,
+        Self::ProxyRefused,
         Self::Quarantined,
         Self::Quit,
         Self::Recovered,
@@ -206,6 +228,8 @@ impl Mark {
         Self::ShutDown,
         Self::TakenOver,
         Self::TimedOut,
+        Self::TlsFailed,
+        Self::TlsWithheld,
         Self::TooBusy,
         Self::TryLater,
         Self::UsedUp,
@@ -250,6 +274,7 @@ struct Simulation<'a> {
     /// The last name of a message.
     last_name: u64,
     clients: BTreeMap<u64, Client>,
+    book: Book,
     returned: Returned,
     /// All that the last client was told that has ended.
     last_transcript: Vec<u8>,
@@ -295,6 +320,7 @@ impl<'a> Simulation<'a> {
             wall: WallClock::new(Instant::ZERO, 1_795_341_600_000_000),
             last_name: 0,
             clients: BTreeMap::new(),
+            book: Book::new(),
             returned: Returned::default(),
             last_transcript: Vec::new(),
             oracle: Oracle::new(budget),

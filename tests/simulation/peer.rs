@@ -65,7 +65,7 @@ pub(crate) enum Target {
 /// What kind of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// With a bare LF somewhere.
+    /// With a CR or LF alone somewhere.
     BareLf,
     /// Announced as binary: nothing in it is an offence.
     Binary,
@@ -85,17 +85,33 @@ pub(crate) enum Heard {
     AcceptedInChunks(String),
     /// Data was refused.
     Refused(Kind),
+    /// This client has done too much.
+    ClientDeferred,
     /// 451 or 452 to a command; the data was not asked for.
     Deferred,
     /// It speaks for another client.
     Impersonated,
+    /// This client has failed too many handshakes.
+    TlsWithheld,
     /// The message would not be too big in calmer times.
     TooBusy,
     /// 421 of a server that stops, or another last word.
     Final(String),
 }
 
+/// What is particular to a peer, and to the server that it meets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Habits {
+    /// It does not wait for the greeting.
+    pub(crate) speaks_first: bool,
+    /// It does not wait for the reply to EHLO.
+    pub(crate) is_hasty: bool,
+    /// A CR or LF alone becomes a space here.
+    pub(crate) normalizes: bool,
+}
+
 pub(crate) struct Peer {
+    habits: Habits,
     steps: VecDeque<Step>,
     awaiting: VecDeque<Command>,
     partial: Vec<u8>,
@@ -110,15 +126,18 @@ pub(crate) struct Peer {
     /// Recipients of the transaction under way that were answered 250.
     pub(crate) accepted: Vec<u32>,
     /// What the message under way consists of, dots undoubled.
-    pub(crate) content: Vec<u8>,
+    content: Vec<u8>,
+    /// It has put commands behind STARTTLS.
+    has_injected: bool,
     /// It waits for a handshake.
     pub(crate) handshaking: bool,
     over: bool,
 }
 
 impl Peer {
-    pub(crate) fn new(steps: VecDeque<Step>) -> Self {
+    pub(crate) fn new(steps: VecDeque<Step>, habits: Habits) -> Self {
         Self {
+            habits,
             steps,
             awaiting: VecDeque::from([Command::Connect]),
             partial: Vec::new(),
@@ -130,9 +149,28 @@ impl Peer {
             chunks_refused: None,
             accepted: Vec::new(),
             content: Vec::new(),
+            has_injected: false,
             handshaking: false,
             over: false,
         }
+    }
+
+    /// What must be stored of the message under way.
+    pub(crate) fn content(&self) -> Vec<u8> {
+        match self.habits.normalizes && !self.is_binary {
+            true => without_strays(&self.content),
+            false => self.content.clone(),
+        }
+    }
+
+    /// Whether that is not what was sent.
+    pub(crate) fn was_normalized(&self) -> bool {
+        self.content() != self.content
+    }
+
+    /// It says nothing any more.
+    pub(crate) fn fall_silent(&mut self) {
+        self.over = true;
     }
 
     /// What it says next, without waiting for more than it must (RFC 2920): everything up to DATA,
@@ -147,6 +185,7 @@ impl Peer {
                     burst.extend_from_slice(line.as_bytes());
                     if let Some(Step::Injected) = self.steps.front() {
                         self.steps.pop_front();
+                        self.has_injected = true;
                         burst.extend_from_slice(b"EHLO evil\r\nMAIL FROM:<evil@a.test>\r\n");
                     }
                 }
@@ -183,8 +222,12 @@ impl Peer {
 
     /// Whether it has something to say now.
     pub(crate) fn may_speak(&self) -> bool {
-        let must_wait =
-            |it: &Command| matches!(it, Command::Data | Command::Ehlo | Command::StartTls);
+        let must_wait = |it: &Command| match it {
+            Command::Connect => !self.habits.speaks_first,
+            Command::Data | Command::StartTls => true,
+            Command::Ehlo => !self.habits.is_hasty,
+            _ => false,
+        };
         // It wants to know who gets its chunks, so that it knows what must become of them.
         let before_chunks = |it: &Command| {
             matches!(
@@ -219,7 +262,8 @@ impl Peer {
         let mut heard = Vec::new();
         while let Some(reply) = self.next_reply() {
             assert!(!self.over, "{reply:?} behind the last word");
-            let is_final = reply.starts_with("421 ") || reply.starts_with("554 5.5.1 Nothing");
+            let last_words = ["421 ", "554 5.5.0 ", "554 5.5.1 Nothing"];
+            let is_final = last_words.iter().any(|start| reply.starts_with(start));
             if is_final {
                 let stopped = reply.starts_with("421 4.3.2 Shutting");
                 assert!(!(stopped && self.in_transaction), "amid a transaction");
@@ -265,6 +309,9 @@ impl Peer {
             Command::Chunk { .. } if !self.in_transaction => out_of_order,
             Command::Chunk { is_last, kind } => self.allowed_to_chunk(is_last, kind),
             Command::Connect => &["220 mx.mayfly.test ESMTP"],
+            Command::Content(Kind::BareLf) if self.habits.normalizes => {
+                &["250 2.0.0 Ok: held in memory", "452 4.3.1 "]
+            }
             Command::Content(Kind::BareLf) => &["550 5.5.2 "],
             Command::Content(Kind::Binary) => unreachable!("it has no lines"),
             Command::Content(Kind::Good { .. }) => &["250 2.0.0 Ok: held in memory", "452 4.3.1 "],
@@ -282,9 +329,10 @@ impl Peer {
             Command::Noop | Command::Rset => &["250 2.0.0 Ok\r\n"],
             Command::Quit => &["221 2.0.0 "],
             Command::Rcpt(_) if !self.in_transaction || self.in_chunks => out_of_order,
-            Command::Rcpt(Target::Elsewhere) => &["550 5.7.1 "],
+            Command::Rcpt(Target::Elsewhere) => &["550 5.7.1 ", "450 4.7.1 "],
             Command::Rcpt(Target::Ours(_)) => &[
                 "250 2.1.5 ",
+                "450 4.7.1 ",
                 "451 4.3.2 ",
                 "452 4.2.2 ",
                 "452 4.3.1 ",
@@ -294,7 +342,7 @@ impl Peer {
                 "553 5.6.7 ",
             ],
             Command::StartTls if !self.extended => out_of_order,
-            Command::StartTls => &["220 2.0.0 "],
+            Command::StartTls => &["220 2.0.0 ", "454 4.7.0 "],
             Command::Unknown => &["500 5.5.1 "],
             Command::Vrfy => &["252 "],
             Command::Xclient if self.in_transaction => out_of_order,
@@ -312,7 +360,7 @@ impl Peer {
                 &["250 2.0.0 Ok\r\n", "452 4.3.1 ", "551 5.7.1 ", "552 5.3.4 "]
             }
             (false, _) => &["250 2.0.0 Ok\r\n", "452 4.3.1 ", "551 5.7.1 "],
-            (true, Kind::BareLf) if self.is_binary => {
+            (true, Kind::BareLf) if self.is_binary || self.habits.normalizes => {
                 &["250 2.0.0 Ok: held in memory", "452 4.3.1 "]
             }
             (true, Kind::Binary) if !self.is_binary => &["550 5.5.2 ", "452 4.3.1 "],
@@ -360,6 +408,18 @@ impl Peer {
                 self.accepted.clear();
             }
             Command::Rcpt(Target::Ours(number)) if is_positive => self.accepted.push(number),
+            Command::Rcpt(_) if reply.starts_with("450") => return Some(Heard::ClientDeferred),
+            Command::StartTls if reply.starts_with("454") => {
+                // There will be no TLS, so what stands behind it is plain text among plain text.
+                if std::mem::take(&mut self.has_injected) {
+                    let mail = Command::Mail {
+                        too_big: false,
+                        is_binary: false,
+                    };
+                    self.awaiting.extend([Command::Ehlo, mail]);
+                }
+                return Some(Heard::TlsWithheld);
+            }
             Command::Data if !is_positive => {
                 if let Some(Step::Content(_)) = self.steps.front() {
                     self.steps.pop_front();
@@ -391,6 +451,17 @@ impl Peer {
     }
 }
 
+/// What becomes of content where a CR or LF alone becomes a space.
+fn without_strays(content: &[u8]) -> Vec<u8> {
+    let neighbour = |at: Option<usize>| at.and_then(|at| content.get(at)).copied();
+    let bytes = content.iter().enumerate().map(|(at, byte)| match byte {
+        b'\r' if neighbour(Some(at + 1)) != Some(b'\n') => b' ',
+        b'\n' if neighbour(at.checked_sub(1)) != Some(b'\r') => b' ',
+        other => *other,
+    });
+    bytes.collect()
+}
+
 /// A message on the wire and as it must be stored.
 fn data(kind: Kind, random: &mut Random) -> (Vec<u8>, Vec<u8>) {
     let bytes = match kind {
@@ -409,7 +480,8 @@ fn data(kind: Kind, random: &mut Random) -> (Vec<u8>, Vec<u8>) {
         content.extend_from_slice(line);
     }
     if kind == Kind::BareLf {
-        let dot: &[u8] = if random.chance(50) { b"\n.\n" } else { b"\n" };
+        let strays: [&[u8]; 6] = [b"\n", b"\n.\n", b"\n.\r\n", b"\r", b"\r.\r\n", b"\r\r\n"];
+        let dot = strays[random.below(6) as usize];
         content.extend_from_slice(&[dot, b"MAIL FROM:<evil@a.test>\r\n"].concat());
         content.extend_from_slice(&b"and on\r\n".repeat(random.below(20) as usize));
     }
