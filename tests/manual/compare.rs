@@ -45,8 +45,10 @@ fn alike(shown: &str, found: &str) -> bool {
 }
 
 fn kind(text: &str) -> Option<&'static str> {
-    if text.starts_with("/view/") {
-        return Some("a ticket");
+    for (beginning, kind) in [("/view/", "a ticket"), ("mfc_", "a challenge")] {
+        if text.starts_with(beginning) {
+            return Some(kind);
+        }
     }
     let drawn = text.strip_suffix("@mayfly.test").unwrap_or_default();
     let syllables: Vec<&str> = drawn.split('-').collect();

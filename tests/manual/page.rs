@@ -3,7 +3,7 @@
 //! A reader sees commands, programs and answers. What a test must do besides, and a reader would do otherwise, stands in
 //! comments that no reader sees: `<!-- test: mailbox -->` makes a new one and sets ADDRESS and TOKEN, `<!-- test: mail
 //! FILE -->` sends it a mail of `tests/manual/`, `<!-- test: then mail FILE -->` does so when the program that follows
-//! has printed an address.
+//! has printed an address, `<!-- test: set NAME VALUE -->` changes a setting of `[http]` of the server.
 
 /// Something on a page, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) enum Item {
     TypeScript(String),
 }
 
-/// What stands on a page. Blocks of other languages are none of ours.
+/// What stands on a page.
 pub(crate) fn items(markdown: &str) -> Vec<Item> {
     let mut items = Vec::new();
     let mut lines = markdown.lines();
@@ -42,7 +42,9 @@ pub(crate) fn items(markdown: &str) -> Vec<Item> {
             "json" => items.push(Item::Json(text)),
             "text" => items.push(Item::Text(text)),
             "ts" => items.push(Item::TypeScript(text)),
-            _ => {}
+            // Settings, in the README.
+            "yaml" => {}
+            other => panic!("nobody knows how to run {other:?}: all examples are run"),
         }
     }
     items
@@ -94,7 +96,7 @@ fn script(block: &[&str]) -> Vec<Item> {
 
 #[test]
 fn pages_are_taken_apart_in_order() {
-    let page = "Text\n<!-- test: mail a.eml -->\n```console\n$ a \\\n  b\n$ c\nsaid\n```\n```yaml\nx\n```\n```json\n{}\n```\n\
+    let page = "Text\n<!-- test: mail a.eml -->\n```console\n$ a \\\n  b\n$ c\nsaid\n```\n```json\n{}\n```\n\
         ```sh\nX=1   # what your answer says\nd\n```\n";
     let command = |command: &str, prints: &str| Item::Command {
         command: command.to_owned(),

@@ -60,10 +60,14 @@ pub(crate) struct Session {
     later: Vec<String>,
 }
 
+/// What the reader's server is told, with more of `[http]`.
+fn settings(http: &str) -> String {
+    format!("{OPEN_DOORS}\n[http]\nrequests_per_minute = 100\n{http}")
+}
+
 impl Session {
     pub(crate) fn start() -> Self {
-        let settings = format!("{OPEN_DOORS}\n[http]\nrequests_per_minute = 100\n");
-        let gateway = Gateway::start(&settings);
+        let gateway = Gateway::start(&settings(""));
         let [folder, kept] = ["reader", "kept"].map(|name| gateway.folder().join(name));
         for folder in [&folder, &kept] {
             fs::create_dir(folder).expect("a folder");
@@ -196,8 +200,18 @@ impl Session {
                 self.mail(&self.printed, file);
             }
             ["then", "mail", file] => self.later.push(file.to_owned()),
+            ["set", name, value] => self.set(name, value),
             _ => panic!("nobody knows what {words:?} means"),
         }
+    }
+
+    /// Gives the server another setting of `[http]`, and waits until it has it.
+    fn set(&self, name: &str, value: &str) {
+        let counter = ("mayfly_config_reloads_total", "succeeded");
+        let before = self.gateway.metric(counter.0, counter.1);
+        self.gateway
+            .reload(&settings(&format!("{name} = {value}\n")));
+        self.gateway.await_metric(counter.0, counter.1, before + 1);
     }
 
     fn mail(&self, to: &str, file: &str) {
