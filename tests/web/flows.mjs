@@ -162,7 +162,7 @@ export async function m4_a_shared_link(browser) {
   const link = await page.locator("#link").textContent();
   assert.equal(link, `${ORIGIN}/#${token}`);
   // What is said while a dialog is open is said in it.
-  await page.getByRole("dialog").getByRole("button", { name: "Copy" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Copy" }).first().click();
   await page.getByRole("dialog").getByRole("status").filter({ hasText: "Copied" }).waitFor();
   const guest = await Stage.open(browser);
   await guest.page.goto("about:blank");
@@ -272,12 +272,15 @@ export async function keyboard_only(browser) {
   await press("Delete");
   await stage.said("Message deleted");
   assert.equal(await stage.row("third").count(), 0);
+  // Who deletes one message is at the next.
+  assert.equal(await focused(), "second");
   await press("?");
   const dialog = page.getByRole("dialog");
   await dialog.waitFor();
   // Letters do nothing behind a dialog, and nothing at all once they are turned off.
-  await reach("Single-letter keys").catch(() => page.getByLabel("Single-letter keys").focus());
+  assert.equal(await page.evaluate(() => document.activeElement.labels?.[0].textContent), "Single-letter keys");
   await press("Space");
+  assert.equal(await page.evaluate(() => localStorage.keys), "off");
   await press("Escape");
   await dialog.waitFor({ state: "detached" });
   const before = await focused();

@@ -9,7 +9,6 @@ import { prove } from "./proof.js";
 import { sender, subject, view } from "./reader.js";
 import { LANGUAGES, language, moment, preferred, span, speak, t } from "./words.js";
 
-/** Words for what people can do something about. */
 const WHY = {
 	"bad-field": "badname", busy: "busy", "no-memory": "busy", "no-such-mailbox": "gone", "no-such-message": "gone",
 	offline: "offline", taken: "taken",
@@ -94,8 +93,11 @@ function tell(box, what, data) {
 		box.how = what;
 		if (here) render();
 	} else if (here && what === "removed") {
-		rowOf(data)?.parentNode.remove();
+		const row = rowOf(data);
+		const focused = row === document.activeElement;
+		row?.parentNode.remove();
 		if (opened === data) close();
+		else if (focused) settle();
 	}
 	count();
 	keep();
@@ -256,14 +258,15 @@ const open = (id) => attempt(async () => {
 })();
 
 function close() {
-	const row = rowOf(opened);
 	const id = opened;
 	opened = null;
 	find(".panes")?.classList.remove("reading");
 	find(".reader")?.replaceChildren(pick());
 	mark(id);
-	(row ?? rows()[0] ?? find(".actions .main"))?.focus();
+	settle(rowOf(id));
 }
+
+const settle = (row = rows()[0]) => (row ?? find(".actions .main"))?.focus();
 
 const remove = (id) => attempt(async () => {
 	await current.ask("DELETE", `messages/${id}`);

@@ -4,7 +4,6 @@
 import { button, copy, h, save, say } from "./dom.js";
 import { moment, size, t } from "./words.js";
 
-/** So much source is shown; all of it can be saved. */
 const SOURCE_CHARS_MAX = 200_000;
 
 export const sender = ({ from }) => from?.name || from?.address || t("unknown");
