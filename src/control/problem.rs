@@ -191,8 +191,8 @@ impl Problem {
 
     /// One problem of each code, with fields that the API has: the examples of the API's document.
     pub(super) fn samples() -> Vec<Self> {
-        let no_local_part = "This cannot be a local part: it is empty.";
-        let known = "The fields here are 'local_part', 'domain' and 'ttl'.";
+        let no_local_part = "This cannot be a local part: the local part is malformed.";
+        let known = "The only field here is 'ttl'.";
         vec![
             Self::BadBody("The body must be a JSON object."),
             Self::BadQuery("'limit' must be a number from 1 on."),

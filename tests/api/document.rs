@@ -3,6 +3,7 @@
 use crate::client::send;
 use crate::house::{House, bearer};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -219,5 +220,78 @@ fn every_operation_stands_in_the_manual() {
         let named = manual.contains(&format!("`{} {path}", method.to_uppercase()))
             || method == "get" && manual.contains(&format!("`{path}`"));
         assert!(named, "docs/api.md does not name {method} {path}");
+    }
+}
+
+#[test]
+fn problems_are_what_the_examples_say() {
+    let house = House::new();
+    let (address, token) = house.create("{\"local_part\": \"somebody\"}");
+    house.deliver(&address, b"Subject: plain\r\n\r\n");
+    let document = document();
+    let responses = document["components"]["responses"].as_object();
+    let responses = responses.expect("responses").values();
+    let examples = responses.flat_map(|it| {
+        let content = &it["content"]["application/problem+json"]["examples"];
+        content.as_object().expect("examples")
+    });
+    let examples: BTreeMap<_, _> = examples.map(|(code, it)| (code, &it["value"])).collect();
+    let authorized = bearer(&token);
+    let holder = &[JSON, authorized.as_str()][..];
+    let (mailbox, mailboxes) = ("/api/v1/mailbox", "/api/v1/mailboxes");
+    let messages = "/api/v1/messages";
+    for (code, method, path, fields, body) in [
+        ("bad-body", "POST", mailboxes, holder, "[]"),
+        (
+            "bad-field",
+            "POST",
+            mailboxes,
+            &[JSON],
+            "{\"local_part\": \"\"}",
+        ),
+        ("bad-query", "GET", "/api/v1/messages?limit=0", holder, ""),
+        (
+            "body-too-large",
+            "POST",
+            mailboxes,
+            &[JSON],
+            &" ".repeat(20 << 10),
+        ),
+        ("cross-origin", "POST", mailboxes, &["Origin: null"], ""),
+        ("method-not-allowed", "PUT", mailbox, holder, ""),
+        (
+            "no-such-mailbox",
+            "GET",
+            mailbox,
+            &["Authorization: Bearer x"],
+            "",
+        ),
+        ("no-such-message", "GET", "/api/v1/messages/9", holder, ""),
+        ("no-such-part", "GET", "/api/v1/messages/1/html", holder, ""),
+        ("no-token", "GET", messages, &[], ""),
+        (
+            "not-json",
+            "POST",
+            mailboxes,
+            &["Content-Type: text/plain"],
+            "{}",
+        ),
+        (
+            "taken",
+            "POST",
+            mailboxes,
+            &[JSON],
+            "{\"local_part\": \"somebody\"}",
+        ),
+        (
+            "unknown-field",
+            "PATCH",
+            mailbox,
+            holder,
+            "{\"ttl\": 60, \"tll\": 60}",
+        ),
+    ] {
+        let answer = send(house.public, method, path, fields, body);
+        assert_eq!(&answer.json(), examples[&code.to_owned()], "{code}");
     }
 }

@@ -42,8 +42,6 @@ pub(crate) fn items(markdown: &str) -> Vec<Item> {
             "json" => items.push(Item::Json(text)),
             "text" => items.push(Item::Text(text)),
             "ts" => items.push(Item::TypeScript(text)),
-            // Settings, in the README.
-            "yaml" => {}
             other => panic!("nobody knows how to run {other:?}: all examples are run"),
         }
     }
