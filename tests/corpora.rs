@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 const CUTS_MAX: usize = 400;
 
 /// The same where there are few.
-const CUTS_MAX_OF_FEW: usize = 4_000;
+const CUTS_MAX_OF_FEW: usize = 1_500;
 
 /// Where `tests/setup` puts the mails of Python's own tests.
 const PYTHONS: &str = "/usr/local/share/mayfly-tests/python-email";
