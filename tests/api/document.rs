@@ -223,75 +223,55 @@ fn every_operation_stands_in_the_manual() {
     }
 }
 
+/// What stands in the document as the example of each problem, by its code.
+fn problems(document: &Value) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    let responses = document["components"]["responses"].as_object();
+    for response in responses.expect("responses").values() {
+        let examples = &response["content"]["application/problem+json"]["examples"];
+        for (code, example) in examples.as_object().expect("examples") {
+            found.insert(code.clone(), example["value"].clone());
+        }
+    }
+    found
+}
+
 #[test]
 fn problems_are_what_the_examples_say() {
     let house = House::new();
     let (address, token) = house.create("{\"local_part\": \"somebody\"}");
     house.deliver(&address, b"Subject: plain\r\n\r\n");
-    let document = document();
-    let responses = document["components"]["responses"].as_object();
-    let responses = responses.expect("responses").values();
-    let examples = responses.flat_map(|it| {
-        let content = &it["content"]["application/problem+json"]["examples"];
-        content.as_object().expect("examples")
-    });
-    let examples: BTreeMap<_, _> = examples.map(|(code, it)| (code, &it["value"])).collect();
+    let examples = problems(&document());
     let authorized = bearer(&token);
-    let holder = &[JSON, authorized.as_str()][..];
-    let (mailbox, mailboxes) = ("/api/v1/mailbox", "/api/v1/mailboxes");
-    let messages = "/api/v1/messages";
-    for (code, method, path, fields, body) in [
-        ("bad-body", "POST", mailboxes, holder, "[]"),
-        (
-            "bad-field",
-            "POST",
-            mailboxes,
-            &[JSON],
-            "{\"local_part\": \"\"}",
-        ),
-        ("bad-query", "GET", "/api/v1/messages?limit=0", holder, ""),
-        (
-            "body-too-large",
-            "POST",
-            mailboxes,
-            &[JSON],
-            &" ".repeat(20 << 10),
-        ),
-        ("cross-origin", "POST", mailboxes, &["Origin: null"], ""),
-        ("method-not-allowed", "PUT", mailbox, holder, ""),
-        (
-            "no-such-mailbox",
-            "GET",
-            mailbox,
-            &["Authorization: Bearer x"],
-            "",
-        ),
-        ("no-such-message", "GET", "/api/v1/messages/9", holder, ""),
-        ("no-such-part", "GET", "/api/v1/messages/1/html", holder, ""),
-        ("no-token", "GET", messages, &[], ""),
-        (
-            "not-json",
-            "POST",
-            mailboxes,
-            &["Content-Type: text/plain"],
-            "{}",
-        ),
-        (
-            "taken",
-            "POST",
-            mailboxes,
-            &[JSON],
-            "{\"local_part\": \"somebody\"}",
-        ),
-        (
-            "unknown-field",
-            "PATCH",
-            mailbox,
-            holder,
-            "{\"ttl\": 60, \"tll\": 60}",
-        ),
-    ] {
+    let holder = [JSON, authorized.as_str()];
+    let large = " ".repeat(20 << 10);
+    let create = |code: &str, fields: &[&str], body: &str| {
+        let answer = send(house.public, "POST", "/api/v1/mailboxes", fields, body);
+        assert_eq!(answer.json(), examples[code], "{code}");
+    };
+    create("bad-body", &[JSON], "[]");
+    create("bad-field", &[JSON], "{\"local_part\": \"\"}");
+    create("body-too-large", &[JSON], &large);
+    create("cross-origin", &["Origin: null"], "");
+    create("not-json", &["Content-Type: text/plain"], "{}");
+    create("taken", &[JSON], "{\"local_part\": \"somebody\"}");
+    let ask = |code: &str, method: &str, path: &str, fields: &[&str], body: &str| {
         let answer = send(house.public, method, path, fields, body);
-        assert_eq!(&answer.json(), examples[&code.to_owned()], "{code}");
+        assert_eq!(answer.json(), examples[code], "{code}");
+    };
+    let (mailbox, message) = ("/api/v1/mailbox", "/api/v1/messages");
+    let stranger = ["Authorization: Bearer x"];
+    let too_much = "{\"ttl\": 60, \"tll\": 60}";
+    ask("method-not-allowed", "PUT", mailbox, &holder, "");
+    ask("no-such-mailbox", "GET", mailbox, &stranger, "");
+    ask("no-token", "GET", message, &[], "");
+    ask("unknown-field", "PATCH", mailbox, &holder, too_much);
+    for (code, more) in [
+        ("bad-query", "?limit=0"),
+        ("no-such-message", "/9"),
+        ("no-such-part", "/1/html"),
+        ("no-such-part", "/1/attachments/0"),
+    ] {
+        ask(code, "GET", &format!("{message}{more}"), &holder, "");
     }
 }
