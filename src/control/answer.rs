@@ -172,6 +172,9 @@ async fn checked(
     if !safe && is_cross_origin(request.headers()) {
         return Problem::CrossOrigin.into_response();
     }
+    if compat::is_off(app, request.uri().path()) {
+        return Problem::NoSuchRoute.into_response();
+    }
     timed(app, router, asked, request).await
 }
 
