@@ -8,6 +8,8 @@ use std::net::TcpStream;
 struct Hub {
     reader: BufReader<TcpStream>,
     head: String,
+    /// What came with the sign that it is open.
+    first: Option<String>,
 }
 
 /// An event: its id and its data.
@@ -28,6 +30,7 @@ impl Hub {
         let mut hub = Self {
             reader: BufReader::new(stream),
             head: String::new(),
+            first: None,
         };
         while !hub.head.ends_with("\r\n\r\n") {
             assert_ne!(
@@ -44,7 +47,8 @@ impl Hub {
                 .contains("content-type: text/event-stream\r\n")
         );
         // What it begins with: it is open then.
-        assert_eq!(hub.block(), Some(String::new()));
+        hub.first = hub.block();
+        assert!(hub.first.is_some());
         hub
     }
 
@@ -94,7 +98,7 @@ impl Hub {
     /// The events of the next piece that has some.
     fn told(&mut self) -> Vec<Told> {
         loop {
-            let text = self.block().expect("more");
+            let text = self.first.take().or_else(|| self.block()).expect("more");
             let blocks = text.split_terminator("\n\n");
             let told: Vec<Told> = blocks.map(event).collect();
             if !told.is_empty() {
