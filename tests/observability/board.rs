@@ -43,6 +43,11 @@ impl Panel {
         self
     }
 
+    pub const fn tall(mut self, height: u32) -> Self {
+        self.height = height;
+        self
+    }
+
     pub const fn steps(mut self, steps: &'static [(f64, &'static str)]) -> Self {
         self.steps = steps;
         self
@@ -166,6 +171,13 @@ impl Item {
     pub const fn wide(self, width: u32) -> Self {
         match self {
             Self::Panel(panel) => Self::Panel(panel.wide(width)),
+            row @ Self::Row(_) => row,
+        }
+    }
+
+    pub const fn tall(self, height: u32) -> Self {
+        match self {
+            Self::Panel(panel) => Self::Panel(panel.tall(height)),
             row @ Self::Row(_) => row,
         }
     }

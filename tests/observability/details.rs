@@ -18,7 +18,8 @@ const ITEMS: &[Item] = &[
         &[("sum by (instance, version, commit, rustc) (mayfly_build_info{@})", "{{instance}}")],
         "Version, commit and compiler of each gateway. Two versions longer than a rollout takes: one was forgotten.",
     )
-    .wide(9),
+    .wide(9)
+    .tall(5),
     stat(
         "Up for",
         "s",
@@ -45,6 +46,7 @@ const ITEMS: &[Item] = &[
         "Time until each certificate ends, by its place in the settings.",
     )
     .wide(6)
+    .tall(5)
     .steps(&[(0.0, "red"), (604_800.0, "orange"), (1_814_400.0, "green")]),
     Item::Row("Sessions"),
     stacked(
@@ -90,7 +92,7 @@ const ITEMS: &[Item] = &[
     stacked(
         "Refused, by stage and reason",
         "suffix: /s",
-        &[("sum by (stage, reason) (rate(mayfly_messages_rejected_total{@}[$r])) > 0", "{{stage}}: {{reason}}"), ("sum(rate(mayfly_messages_rejected_total{@}[$r]))", "all")],
+        &[("sum by (stage, reason) (rate(mayfly_messages_rejected_total{@}[$r])) > 0", "{{stage}}: {{reason}}")],
         "Messages refused, by where in their transaction. memory and try_later are counted against the error budget.",
     ),
     stacked(
@@ -264,7 +266,7 @@ const ITEMS: &[Item] = &[
     stacked(
         "Handshakes",
         "suffix: /s",
-        &[("sum by (result, version) (rate(mayfly_tls_handshakes_total{@}[$r])) > 0", "{{result}} {{version}}"), ("sum(rate(mayfly_tls_handshakes_total{@}[$r]))", "all")],
+        &[("sum by (result, version) (rate(mayfly_tls_handshakes_total{@}[$r])) > 0", "{{result}} {{version}}")],
         "Handshakes by how they ended and the version. failed is mostly scanners; a jump after a new certificate is that certificate.",
     ),
     lines(

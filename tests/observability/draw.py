@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import FancyBboxPatch, Rectangle, Wedge
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 PAGE, CARD, EDGE, TEXT, FAINT = "#111217", "#181b1f", "#2c3235", "#d8d9da", "#8e9297"
 COLOURS = {"red": "#f2495c", "orange": "#ff9830", "yellow": "#fade2a", "green": "#73bf69", "blue": "#5794f2"}
@@ -127,7 +127,7 @@ class Panel:
 
     def clock(self, axes):
         axes.set_xlim(self.now - self.span, self.now)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(FixedLocator([self.now - self.span * part / 4 for part in range(5)]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"-{self.now - at:.0f} s" if self.now - at > 1 else "now"))
         axes.tick_params(colors=FAINT, labelsize=7, length=0)
         axes.grid(color=EDGE, linewidth=0.5)
@@ -241,7 +241,7 @@ def draw(board, file):
         box = [(left + GAP / 2) / width, (top - tall) / height, wide / width, tall / height]
         figure.patches.append(
             FancyBboxPatch(
-                box[:2], box[2], box[3], boxstyle="square,pad=0", facecolor=CARD, edgecolor=EDGE, linewidth=0.6, transform=figure.transFigure, figure=figure
+                box[:2], box[2], box[3], boxstyle="square,pad=0", facecolor=CARD, edgecolor=EDGE, linewidth=0.6, transform=figure.transFigure, figure=figure, zorder=-1
             )
         )
         one = Panel(panel, now)

@@ -1,7 +1,7 @@
 //! A gateway under load, a Prometheus that watches it, and every question of every dashboard.
 
 use crate::board::{Board, Look};
-use crate::gateway::{Gateway, OPEN_DOORS, poll};
+use crate::gateway::{Gateway, poll};
 use crate::load::Load;
 use crate::prometheus::{Prometheus, answers};
 use crate::{BOARDS, files, filled_in, names_in, read};
@@ -16,22 +16,25 @@ const EVERY: &str = "5s";
 const PICTURE_SECS: u64 = 120;
 
 const SETTINGS: &str = "
-[recipients]
-domains = [\"mayfly.test\"]
+[admission]
+connections_max = 100
+connections_per_client_max = 3
+connections_per_second_max = 0
+
+[http]
+connections_per_client_max = 0
 
 [store]
+memory = \"256 MiB\"
 address_quarantine = \"0s\"
 mailbox_messages_max = 100_000
 mailbox_bytes_max = \"1 GiB\"
 when_mailbox_full = \"drop-oldest\"
 
 [clients]
-exempt = [\"127.0.0.0/8\"]
+connections_per_minute_max = 50
+exempt = [\"127.0.0.1/32\"]
 ";
-
-fn gateway() -> Gateway {
-    Gateway::start(&format!("{OPEN_DOORS}{SETTINGS}"))
-}
 
 /// Whether something can be drawn of a series.
 fn has_a_value(series: &Value) -> bool {
@@ -43,7 +46,7 @@ fn has_a_value(series: &Value) -> bool {
 
 #[test]
 fn a_loaded_gateway_fills_every_panel() {
-    let gateway = gateway();
+    let gateway = Gateway::start(SETTINGS);
     let prometheus = Prometheus::start(gateway.operator, gateway.folder());
     let load = Load::start(&gateway);
     for expression in files::expressions() {

@@ -1,7 +1,7 @@
 //! Traffic of every kind that the dashboards show: mail that is taken and mail that is not, good clients and bad ones, holders.
 
 use crate::gateway::{Client, Events, Gateway, request};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,12 +23,13 @@ pub struct Load {
 /// What one client does again and again, and how long it rests between.
 type Habit = (fn(Target, u32), Duration);
 
-const HABITS: [Habit; 5] = [
+const HABITS: [Habit; 6] = [
     (mail, Duration::from_millis(40)),
     (mail_in_tls, Duration::from_millis(250)),
     (nonsense, Duration::from_millis(200)),
     (holder, Duration::from_millis(150)),
     (breaking_off, Duration::from_millis(300)),
+    (greed, Duration::from_millis(400)),
 ];
 
 impl Load {
@@ -38,7 +39,8 @@ impl Load {
             smtps: gateway.smtps,
             http: gateway.http,
         };
-        let (_, watched) = create(target, r#"{"local_part":"load"}"#);
+        create(target, r#"{"local_part":"load"}"#);
+        let (_, watched) = create(target, r#"{"local_part":"quiet"}"#);
         let mut load = Self {
             stop: Vec::new(),
             threads: Vec::new(),
@@ -49,6 +51,7 @@ impl Load {
             load.stop.push(stop);
             load.threads.push(std::thread::spawn(move || {
                 let _stream = Events::open(target.http, &watched);
+                let _idle: [Client; 4] = std::array::from_fn(|_| Client::connect(target.smtp));
                 let mut round = 0;
                 // More and less by turns, so that there is something to see.
                 while stopped.recv_timeout(rest * (1 + round / 20 % 3))
@@ -129,6 +132,8 @@ fn nonsense(target: Target, _: u32) {
     client.ask("DATA", "503");
     client.ask("MAIL FROM:<a@b.example> SIZE=999999999", "552");
     client.ask("MAIL FROM:<a@b.example>", "250");
+    client.ask("RSET", "250");
+    client.ask("MAIL FROM:<a@b.example>", "250");
     client.ask("RCPT TO:<nobody@mayfly.test>", "550");
     client.ask("RCPT TO:<somebody@elsewhere.example>", "550");
     client.ask("RCPT TO:<load@mayfly.test>", "250");
@@ -173,6 +178,18 @@ fn holder(target: Target, round: u32) {
         request(target.http, "DELETE", "/api/v1/mailbox", Some(&token), "");
     }
     request(target.http, "POST", "/api/v1/mailboxes", None, "{]");
+}
+
+/// One client that wants more connections than are its share.
+fn greed(target: Target, _: u32) {
+    let mut clients: [Client; 5] = std::array::from_fn(|_| {
+        Client::connect_from(Ipv4Addr::new(127, 0, 0, 9).into(), target.smtp)
+    });
+    for client in &mut clients {
+        if client.reply().starts_with("220") {
+            client.ask("QUIT", "221");
+        }
+    }
 }
 
 /// Clients that go away, in each stage.

@@ -26,7 +26,7 @@ const ITEMS: &[Item] = &[
         "Messages answered with 250 after their data, in a second.",
     ),
     gauge(
-        "Connections, of the limit",
+        "Connections, of limit",
         "percentunit",
         &[(
             "sum(mayfly_smtp_connections{@}) / sum(mayfly_smtp_connections_limit{@} > 0)",
@@ -36,7 +36,7 @@ const ITEMS: &[Item] = &[
     )
     .steps(&[(0.7, "orange"), (0.9, "red")]),
     gauge(
-        "Memory for mail, of the limit",
+        "Mail memory, of limit",
         "percentunit",
         &[(
             "sum(mayfly_store_bytes{@}) / sum(mayfly_store_bytes_limit{@})",

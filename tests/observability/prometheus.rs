@@ -34,7 +34,7 @@ impl Prometheus {
             let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
                 .and_then(|listener| listener.local_addr());
             let address = free.expect("a free port");
-            let mut child = Command::new("prometheus")
+            let child = Command::new("prometheus")
                 .arg(format!("--config.file={}", file.display()))
                 .arg(format!(
                     "--storage.tsdb.path={}",
@@ -46,19 +46,19 @@ impl Prometheus {
                 .stderr(Stdio::null())
                 .spawn()
                 .expect("prometheus runs (tests/setup installs it)");
+            let mut begun = Self { child, address };
             let began = std::time::Instant::now();
             while began.elapsed() < PATIENCE {
-                if let Ok(Some(status)) = child.try_wait() {
+                if let Ok(Some(status)) = begun.child.try_wait() {
                     return Err(format!("prometheus ended with {status}"));
                 }
                 if std::net::TcpStream::connect(address).is_ok()
                     && request(address, "GET", "/-/ready", None, "").status == 200
                 {
-                    return Ok(Self { child, address });
+                    return Ok(begun);
                 }
                 std::thread::yield_now();
             }
-            let _ = child.kill();
             Err("prometheus does not answer".to_owned())
         })
     }
