@@ -23,7 +23,7 @@ impl Noise {
 
 fn settings() -> String {
     format!(
-        "{OPEN_DOORS}\n[http]\nconnections_per_client_max = 0\n\n[clients]\nexempt = [\"127.0.0.0/8\"]\n\n[recipients]\naccept = \"any\"\n"
+        "{OPEN_DOORS}\n[http]\nconnections_per_client_max = 0\n\n[clients]\nexempt = [\"127.0.0.0/8\"]\n\n[recipients]\naccept = \"any\"\n\n[compatibility]\nmail_tm = true\n"
     )
 }
 
@@ -69,6 +69,7 @@ fn rage(gateway: &Gateway, noise: &mut Noise) {
         ("GET", format!("/api/v1/messages/{word}")),
         ("GET", format!("/api/v1/{word}?{word}={word}")),
         ("POST", format!("/api/v1/mailboxes/{word}")),
+        ("GET", format!("/accounts/{word}")),
         (word.as_str(), format!("/{word}")),
     ] {
         let request = format!(
