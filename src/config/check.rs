@@ -205,6 +205,39 @@ fn recipients(config: &Config, found: &mut Vec<Violation>) {
         found.push(Violation::new(&[KEY], why, fix).at_item(item));
     }
     recipients_but_domains(&config.recipients, found);
+    public_domains(&config.recipients, found);
+}
+
+fn public_domains(given: &Rules, found: &mut Vec<Violation>) {
+    let mut rules = Rules {
+        domains: given.domains.clone(),
+        subdomains: given.subdomains,
+        ..Rules::default()
+    };
+    if normalized(rules.clone()).is_err() {
+        // What is wrong with our domains is said of them.
+        return;
+    }
+    for (item, name) in given.public_domains.iter().enumerate() {
+        let mut tried = rules.clone();
+        tried.public_domains.push(name.clone());
+        let why = match normalized(tried.clone()) {
+            Ok(_) => {
+                rules = tried;
+                continue;
+            }
+            Err(why) => why,
+        };
+        let fix = match why {
+            RulesError::DuplicateDomain { .. } => "take one out",
+            RulesError::PublicElsewhere { .. } => {
+                "name one of `domains`, or with `subdomains = true` one below them"
+            }
+            _ => "mend or remove this name",
+        };
+        let key = "recipients.public_domains";
+        found.push(Violation::new(&[key], why.to_string(), fix).at_item(item));
+    }
 }
 
 fn attachments(config: &Config, found: &mut Vec<Violation>) {

@@ -95,7 +95,9 @@ impl App {
     fn core_of(&self, holder: &Holder) -> CoreId {
         match holder {
             Holder::Token(token) => self.cores.owner_of_token(token),
-            Holder::Operator(address) => self.cores.owner_of_address(address),
+            Holder::Operator(address) | Holder::Public(address) => {
+                self.cores.owner_of_address(address)
+            }
         }
     }
 
