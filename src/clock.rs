@@ -92,6 +92,14 @@ impl WallClock {
         self.timestamp(instant).to_string()
     }
 
+    /// The same with a fraction of a second, to the microsecond: `2026-11-22T10:00:00.000001Z`.
+    #[must_use]
+    pub fn rfc3339_exact(&self, instant: Instant) -> String {
+        jiff::Timestamp::from_microsecond(self.unix_micros(instant))
+            .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+            .to_string()
+    }
+
     /// The calendar year of `instant`, in UTC.
     #[must_use]
     pub fn year(&self, instant: Instant) -> i32 {

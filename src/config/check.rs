@@ -332,7 +332,7 @@ fn proof_of_work(config: &Config, found: &mut Vec<Violation>) {
 }
 
 fn least_numbers(config: &Config, found: &mut Vec<Violation>) {
-    let rules: [(&'static str, u32, u32); 18] = [
+    let rules: [(&'static str, u32, u32); 20] = [
         ("server.helpers", config.server.helpers, 1),
         ("server.inbox_max", config.server.inbox_max, 1),
         ("listen.backlog", config.listen.backlog, 1),
@@ -356,6 +356,16 @@ fn least_numbers(config: &Config, found: &mut Vec<Violation>) {
         ("http.connections_max", config.http.connections_max, 1),
         ("http.stream_events_max", config.http.stream_events_max, 1),
         ("http.page_messages_max", config.http.page_messages_max, 1),
+        (
+            "compatibility.inbucket_monitors_max",
+            config.compatibility.inbucket_monitors_max,
+            1,
+        ),
+        (
+            "compatibility.inbucket_monitor_events_max",
+            config.compatibility.inbucket_monitor_events_max,
+            1,
+        ),
         ("reading.at_once", config.reading.at_once, 1),
         ("reading.parts_max", config.reading.parts_max, 1),
         ("reading.depth_max", config.reading.depth_max, 1),
@@ -417,7 +427,7 @@ fn least_sizes(config: &Config, found: &mut Vec<Violation>) {
 }
 
 fn least_times(config: &Config, found: &mut Vec<Violation>) {
-    let rules: [(&'static str, Span); 13] = [
+    let rules: [(&'static str, Span); 15] = [
         ("listen.proxy_timeout", config.listen.proxy_timeout),
         ("tls.handshake_timeout", config.tls.handshake_timeout),
         ("smtp.command_timeout", config.smtp.command_timeout),
@@ -434,6 +444,14 @@ fn least_times(config: &Config, found: &mut Vec<Violation>) {
         ("http.request_timeout", config.http.request_timeout),
         ("http.wait_max", config.http.wait_max),
         ("http.heartbeat", config.http.heartbeat),
+        (
+            "compatibility.guerrilla_session_idle",
+            config.compatibility.guerrilla_session_idle,
+        ),
+        (
+            "compatibility.inbucket_ping",
+            config.compatibility.inbucket_ping,
+        ),
     ];
     for (key, value) in rules {
         if value.0 < Duration::from_secs(1) {

@@ -116,9 +116,11 @@ fn a_domain_of_a_plan_is_as_good_as_none_to_others() {
 fn nobody_creates_at_a_public_domain() {
     let (mut settings, key) = with_plan(Plan::default());
     settings.recipients.subdomains = true;
-    settings.recipients.domains.insert(0, "open.test".to_owned());
-    settings.recipients.public_domains =
-        vec!["open.test".to_owned(), "*.mayfly.test".to_owned()];
+    settings
+        .recipients
+        .domains
+        .insert(0, "open.test".to_owned());
+    settings.recipients.public_domains = vec!["open.test".to_owned(), "*.mayfly.test".to_owned()];
     let house = House::with(settings.clone());
     let key = bearer(key.reveal());
     for domain in ["open.test", "OPEN.test.", "a.mayfly.test"] {

@@ -45,9 +45,7 @@ impl Form {
     pub(crate) fn list(&self, name: &str) -> impl Iterator<Item = &str> {
         let is_it = move |given: &str| {
             let rest = given.strip_prefix(name);
-            rest.is_some_and(|rest| {
-                rest.is_empty() || rest.starts_with('[') && rest.ends_with(']')
-            })
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('[') && rest.ends_with(']'))
         };
         let pairs = self.0.iter().filter(move |(given, _)| is_it(given));
         pairs.map(|(_, value)| value.as_str())
@@ -115,12 +113,12 @@ mod tests {
             ("a", vec![pair("a", "")]),
             ("=", vec![pair("", "")]),
             ("a=1&b=2=3", vec![pair("a", "1"), pair("b", "2=3")]),
-            (
-                "a+b=c+d%20e%2B",
-                vec![pair("a b", "c d e+")],
-            ),
+            ("a+b=c+d%20e%2B", vec![pair("a b", "c d e+")]),
             ("%66=%C3%BC&x=%", vec![pair("f", "\u{fc}"), pair("x", "%")]),
-            ("a=%zz%4&b=%ff", vec![pair("a", "%zz%4"), pair("b", "\u{fffd}")]),
+            (
+                "a=%zz%4&b=%ff",
+                vec![pair("a", "%zz%4"), pair("b", "\u{fffd}")],
+            ),
             ("a=\u{fc}", vec![pair("a", "\u{fc}")]),
         ] {
             assert_eq!(pairs(text), expected, "{text}");
@@ -133,7 +131,10 @@ mod tests {
         let form = form.expect("few pairs");
         assert_eq!(form.get("f"), Some("2"));
         assert_eq!(form.get("g"), None);
-        assert_eq!(form.list("ids").collect::<Vec<_>>(), ["1", "2", "3", "4", "5"]);
+        assert_eq!(
+            form.list("ids").collect::<Vec<_>>(),
+            ["1", "2", "3", "4", "5"]
+        );
     }
 
     #[test]
@@ -148,7 +149,10 @@ mod tests {
     fn what_is_encoded_is_decoded_to_itself() {
         for text in ["", "abc-._~", "a b+c&d=e/f?g%h", "\u{fc}\r\n\"<>"] {
             let written = encoded(text);
-            assert!(written.bytes().all(|byte| byte.is_ascii_graphic()), "{written}");
+            assert!(
+                written.bytes().all(|byte| byte.is_ascii_graphic()),
+                "{written}"
+            );
             assert_eq!(decoded(written.as_bytes()), text);
         }
     }

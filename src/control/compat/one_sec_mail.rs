@@ -4,10 +4,10 @@
 //! and nothing else.
 
 use super::form::Form;
-use super::public::Named;
+use super::public::{Named, VIEWS_AT_A_TIME};
 use crate::control::app::App;
 use crate::control::problem::Problem;
-use crate::control::views::messages::{Heading, heading};
+use crate::control::views::messages::headers_of;
 use crate::control::{names, reading};
 use crate::policy::recipients::public_domains;
 use crate::reading::message;
@@ -24,12 +24,19 @@ use std::sync::Arc;
 const NAMES_MAX: usize = 100;
 
 /// Where it is.
-pub(super) const PATH: &str = "/api/v1/";
+const PATH: &str = "/api/v1/";
 
-const ACTIONS: &str = "'action' is genRandomMailbox, getDomainList, getMessages, readMessage or download.";
+const ACTIONS: &str =
+    "'action' is genRandomMailbox, getDomainList, getMessages, readMessage or download.";
 const TOO_MANY: &str = "There are too many parameters.";
 
-pub(super) fn router() -> Router<Arc<App>> {
+/// Whether a path is one of this API.
+pub(super) fn has(path: &str) -> bool {
+    path == PATH
+}
+
+/// The path of this API.
+pub(super) fn routes() -> Router<Arc<App>> {
     Router::new().route(PATH, get(answer))
 }
 
@@ -66,13 +73,17 @@ struct File {
 
 impl Summary {
     fn new(entry: &Entry, app: &App) -> Self {
-        let Heading { from, subject, .. } = heading(&entry.message);
-        let address = from.into_iter().next().and_then(|from| from.address);
+        let headers = headers_of(&entry.message);
+        let address = headers
+            .from
+            .into_iter()
+            .next()
+            .and_then(|from| from.address);
         let received = app.cores.wall().rfc3339(entry.message.received_at);
         Self {
             id: entry.sequence.0,
             from: address.unwrap_or_default(),
-            subject: subject.unwrap_or_default(),
+            subject: headers.subject.unwrap_or_default(),
             date: received.replace('T', " ").replace('Z', ""),
         }
     }
@@ -119,7 +130,10 @@ fn mailbox(app: &App, asked: &Form) -> Result<Option<Named>, Problem> {
     let (Some(login), Some(domain)) = (asked.get("login"), asked.get("domain")) else {
         return Err(Problem::BadQuery("'login' and 'domain' are needed."));
     };
-    Ok(Named::find(&format!("{login}@{domain}"), &app.settings.load()))
+    Ok(Named::find(
+        &format!("{login}@{domain}"),
+        &app.settings.load(),
+    ))
 }
 
 async fn list(app: &App, asked: &Form) -> Result<Response, Problem> {
@@ -129,7 +143,7 @@ async fn list(app: &App, asked: &Form) -> Result<Response, Problem> {
         None => Vec::new(),
     };
     let mut messages = Vec::with_capacity(entries.len());
-    for some in entries.chunks(super::VIEWS_AT_A_TIME) {
+    for some in entries.chunks(VIEWS_AT_A_TIME) {
         messages.extend(some.iter().map(|entry| Summary::new(entry, app)));
         tokio::task::yield_now().await;
     }

@@ -4,21 +4,25 @@
 //! at a public domain is as good as none.
 
 use super::form::encoded;
+use crate::clock::Instant;
 use crate::control::Settings;
 use crate::control::app::App;
 use crate::control::problem::Problem;
 use crate::edge::CoreShard;
-use crate::clock::Instant;
 use crate::mail::Address;
 use crate::policy::recipients::{first_public, public_mailbox};
 use crate::store::{Entry, Holder, Sequence};
+
+/// How many messages are made into JSON before other requests get their turn.
+pub(super) const VIEWS_AT_A_TIME: usize = 8;
 
 /// A public mailbox that somebody named.
 #[derive(Clone)]
 pub(super) struct Named {
     /// What it is called where its own room lists it: a local part at the first public domain, else an address.
     pub(super) name: String,
-    holder: Holder,
+    /// Its address.
+    pub(super) address: Address,
 }
 
 /// What a public mailbox is called: its local part if that leads back to it, else its address.
@@ -35,7 +39,7 @@ impl Named {
         let address = public_mailbox(name, &settings.recipients)?;
         Some(Self {
             name: name_of(&address, settings),
-            holder: Holder::Public(address),
+            address,
         })
     }
 
@@ -50,7 +54,8 @@ impl Named {
         app: &App,
         question: impl FnOnce(&mut CoreShard, &Holder, Instant) -> Option<T> + Send + 'static,
     ) -> Result<Option<T>, Problem> {
-        match app.ask(&self.holder, question).await {
+        let anybody = Holder::Public(self.address.clone());
+        match app.ask(&anybody, question).await {
             Ok(answer) => Ok(Some(answer)),
             Err(Problem::NoSuchMailbox) => Ok(None),
             Err(other) => Err(other),
@@ -67,7 +72,9 @@ impl Named {
 
     /// One of its messages.
     pub(super) async fn message(&self, app: &App, id: Sequence) -> Result<Option<Entry>, Problem> {
-        let found = self.ask(app, move |shard, holder, now| shard.message(holder, id, now));
+        let found = self.ask(app, move |shard, holder, now| {
+            shard.message(holder, id, now)
+        });
         Ok(found.await?.flatten())
     }
 }
