@@ -173,7 +173,7 @@ mod tests {
         ] {
             assert_eq!(named(none), None, "{none:?}");
         }
-        let none = super::Rules {
+        let none = Rules {
             public_domains: vec!["*.one.test".to_owned()],
             ..rules
         };

@@ -193,7 +193,8 @@ mod tests {
     #[test]
     fn the_longest_addresses_fit_and_the_oldest_go() {
         let key = SealKey::draw("sessions of a test");
-        let domain = [&["a".repeat(60); 4].join("."), "test"].join(".");
+        let label = "a".repeat(60);
+        let domain = format!("{label}.{label}.{label}.{label}.test");
         let mut session = Session::default();
         for local in ["b", "c"] {
             session.turn_to(public(&local.repeat(64), &domain));
