@@ -10,11 +10,14 @@ use crate::metrics::process::{self, Route, Status};
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceExt;
+
+/// A path that nothing has.
+const NO_PATH: &str = "/.nothing";
 
 /// Answers one request: everything that does not depend on what is asked for.
 pub(super) async fn answer(
@@ -53,9 +56,8 @@ pub(super) async fn answer(
     requests.add_shared(1);
     if !asked.may_be_late() {
         let span = app.cores.now().since(started);
-        app.metrics
-            .http_request_duration
-            .observe_shared(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
+        let durations = app.metrics.http_request_duration.of(route);
+        durations.observe_duration_shared(span);
     }
     response
 }
@@ -167,7 +169,7 @@ async fn checked(
     app: &App,
     router: Router,
     asked: Asked,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Response<Body> {
     let safe = matches!(
         *request.method(),
@@ -175,6 +177,9 @@ async fn checked(
     );
     if !safe && is_cross_origin(request.headers()) {
         return Problem::CrossOrigin.into_response();
+    }
+    if compat::is_off(app, request.uri().path()) {
+        *request.uri_mut() = Uri::from_static(NO_PATH);
     }
     timed(app, router, asked, request).await
 }
