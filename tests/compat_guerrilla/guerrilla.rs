@@ -63,8 +63,14 @@ fn every_function_answers_with_the_types_that_clients_read() {
         "types@mayfly.test",
         "Reply-To: <r@a.test>\r\nSubject: <b>\"two\"\r\n\r\n'a' <b>",
     );
+    check_list(&gateway, &sid);
+    check_mails(&gateway, &sid);
+    check_pages(&gateway, &sid);
+    check_ends(&gateway, &sid);
+}
 
-    let list = call_as(&gateway, &sid, "f=check_email&seq=0");
+fn check_list(gateway: &Gateway, sid: &str) {
+    let list = call_as(gateway, sid, "f=check_email&seq=0");
     assert_eq!(
         kinds(&list),
         "alias:s auth:{} count:s email:s list:[] sid_token:s stats:{} ts:n"
@@ -94,8 +100,10 @@ fn every_function_answers_with_the_types_that_clients_read() {
         (&json!("2"), &json!("1"))
     );
     assert_eq!(oldest["mail_subject"], "one \u{fc}");
+}
 
-    let whole = call_as(&gateway, &sid, "f=fetch_email&email_id=2");
+fn check_mails(gateway: &Gateway, sid: &str) {
+    let whole = call_as(gateway, sid, "f=fetch_email&email_id=2");
     assert_eq!(
         kinds(&whole),
         "att:s att_info:[] auth:{} content_type:s mail_body:s mail_date:s mail_excerpt:s mail_from:s mail_id:s mail_read:s \
@@ -116,27 +124,29 @@ fn every_function_answers_with_the_types_that_clients_read() {
         "{body}"
     );
     assert_eq!(whole["mail_read"], "1");
-    let plain = call_as(&gateway, &sid, "f=fetch_email&email_id=3");
+    let plain = call_as(gateway, sid, "f=fetch_email&email_id=3");
     assert_eq!(
         (&plain["mail_body"], &plain["reply_to"]),
         (&json!("'a' &lt;b&gt;<br>\n"), &json!("r@a.test"))
     );
     for none in ["1", "0", "4", "-1", "x", "", "99999999999999999999"] {
         assert_eq!(
-            call_as(&gateway, &sid, &format!("f=fetch_email&email_id={none}")),
+            call_as(gateway, sid, &format!("f=fetch_email&email_id={none}")),
             json!(false),
             "{none}"
         );
     }
-    let ids = |query: &str| {
-        let list = call_as(&gateway, &sid, query);
-        let mails = list["list"].as_array().expect("a list").clone();
-        mails
-            .iter()
-            .map(|it| text(&it["mail_id"]))
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
+}
+
+/// The ids of a list.
+fn ids(gateway: &Gateway, sid: &str, query: &str) -> String {
+    let list = call_as(gateway, sid, query);
+    let mails = list["list"].as_array().expect("a list");
+    let ids: Vec<String> = mails.iter().map(|it| text(&it["mail_id"])).collect();
+    ids.join(" ")
+}
+
+fn check_pages(gateway: &Gateway, sid: &str) {
     for (query, expected) in [
         ("f=check_email", "3 2"),
         ("f=check_email&seq=1", "3 2"),
@@ -150,10 +160,13 @@ fn every_function_answers_with_the_types_that_clients_read() {
         ("f=get_older_list&seq=4&limit=1", "3"),
         ("f=get_older_list&seq=0", ""),
     ] {
-        assert_eq!(ids(query), expected, "{query}");
+        assert_eq!(ids(gateway, sid, query), expected, "{query}");
     }
+}
+
+fn check_ends(gateway: &Gateway, sid: &str) {
     let file = get(
-        &gateway,
+        gateway,
         &format!("/inbox?get_att=&lang=en&email_id=2&part_id=1&sid_token={sid}"),
     );
     assert_eq!((file.status, file.text().as_str()), (200, "attached"));
@@ -163,7 +176,7 @@ fn every_function_answers_with_the_types_that_clients_read() {
         file.head
     );
 
-    let extended = call_as(&gateway, &sid, "f=extend");
+    let extended = call_as(gateway, sid, "f=extend");
     assert_eq!(
         kinds(&extended),
         "affected:n auth:{} email_timestamp:n expired:b sid_token:s"
@@ -173,21 +186,21 @@ fn every_function_answers_with_the_types_that_clients_read() {
         (&json!(1), &json!(false))
     );
     let deleted = call_as(
-        &gateway,
-        &sid,
+        gateway,
+        sid,
         "f=del_email&email_ids[]=2&email_ids%5B%5D=99&email_ids[0]=x",
     );
     assert_eq!(
         (kinds(&deleted).as_str(), &deleted["deleted_ids"]),
         ("auth:{} deleted_ids:[] sid_token:s", &json!(["2"]))
     );
-    assert_eq!(ids("f=check_email"), "3");
+    assert_eq!(ids(gateway, sid, "f=check_email"), "3");
     assert_eq!(
-        call_as(&gateway, &sid, "f=forget_me&email_addr=types@mayfly.test"),
+        call_as(gateway, sid, "f=forget_me&email_addr=types@mayfly.test"),
         json!(true)
     );
-    assert_eq!(codes(&call_as(&gateway, &sid, "f=check_email")), NO_SESSION);
-    let ended = call_as(&gateway, &sid, "f=extend");
+    assert_eq!(codes(&call_as(gateway, sid, "f=check_email")), NO_SESSION);
+    let ended = call_as(gateway, sid, "f=extend");
     assert_eq!(
         (&ended["affected"], &ended["expired"]),
         (&json!(0), &json!(true))
@@ -262,7 +275,11 @@ fn a_session_is_a_parameter_or_a_cookie_and_nobody_elses() {
         "",
     );
     assert_ne!(none.field("email_addr"), address);
-    let wrong: String = made.field("sid_token").chars().rev().collect();
+    what_is_no_session_opens_nothing(&gateway, &made.field("sid_token"));
+}
+
+fn what_is_no_session_opens_nothing(gateway: &Gateway, sid: &str) {
+    let wrong: String = sid.chars().rev().collect();
     for sid in ["", "x", &wrong] {
         for f in [
             "check_email",
@@ -273,10 +290,15 @@ fn a_session_is_a_parameter_or_a_cookie_and_nobody_elses() {
             "forget_me",
             "extend",
         ] {
-            let said = call_as(&gateway, sid, &format!("f={f}"));
+            let said = call_as(gateway, sid, &format!("f={f}"));
             assert_eq!(codes(&said), NO_SESSION, "{f} {sid}");
         }
     }
+}
+
+#[test]
+fn errors_are_said_in_the_words_of_the_service() {
+    let gateway = start();
     for (path, status) in [
         ("/inbox", 404),
         ("/inbox?get_att=&email_id=2&part_id=1", 404),
@@ -310,7 +332,7 @@ fn a_session_is_a_parameter_or_a_cookie_and_nobody_elses() {
 }
 
 #[test]
-fn a_name_in_use_is_refused_and_a_public_one_is_everybodys() {
+fn a_name_in_use_is_refused_and_its_holder_comes_back_to_it() {
     let gateway = start();
     gateway.create("ours");
     let mine = session(&gateway, "mine");
@@ -345,31 +367,39 @@ fn a_name_in_use_is_refused_and_a_public_one_is_everybodys() {
         );
         assert_eq!(again["email_addr"], address, "{name}");
     }
-    let other = session(&gateway, "other");
-    let back = call_as(&gateway, &mine, "f=set_email_user&email_user=second");
+    whoever_holds_two_turns_from_one_to_the_other(gateway, &mine);
+}
+
+fn whoever_holds_two_turns_from_one_to_the_other(gateway: &Gateway, mine: &str) {
+    let other = session(gateway, "other");
+    let back = call_as(gateway, mine, "f=set_email_user&email_user=second");
     let both = text(&back["sid_token"]);
-    mail(&gateway, "mine@mayfly.test", "Subject: mine\r\n\r\nx");
-    assert_eq!(call_as(&gateway, &both, "f=check_email")["count"], "0");
-    let back = call_as(&gateway, &both, "f=set_email_user&email_user=Mine");
+    mail(gateway, "mine@mayfly.test", "Subject: mine\r\n\r\nx");
+    assert_eq!(call_as(gateway, &both, "f=check_email")["count"], "0");
+    let back = call_as(gateway, &both, "f=set_email_user&email_user=Mine");
     assert_eq!(
         (&back["email_addr"], &back["alias_error"]),
         (&json!("mine@mayfly.test"), &json!(""))
     );
     let both = text(&back["sid_token"]);
-    assert_eq!(call_as(&gateway, &both, "f=check_email")["count"], "1");
+    assert_eq!(call_as(gateway, &both, "f=check_email")["count"], "1");
     assert_eq!(
-        call_as(&gateway, &other, "f=fetch_email&email_id=2"),
+        call_as(gateway, &other, "f=fetch_email&email_id=2"),
         json!(false)
     );
     // The other one is forgotten by its name.
     assert_eq!(
-        call_as(&gateway, &both, "f=forget_me&email_addr=second@mayfly.test"),
+        call_as(gateway, &both, "f=forget_me&email_addr=second@mayfly.test"),
         json!(true)
     );
-    assert_eq!(call_as(&gateway, &both, "f=check_email")["count"], "1");
-    let second = call(&gateway, "f=set_email_user&email_user=second");
+    assert_eq!(call_as(gateway, &both, "f=check_email")["count"], "1");
+    let second = call(gateway, "f=set_email_user&email_user=second");
     assert_ne!(second["alias_error"], "", "it rests");
+}
 
+#[test]
+fn a_public_name_is_everybodys_and_is_not_held() {
+    let gateway = start();
     mail(&gateway, "u@open.test", MAIL);
     for query in ["email_user=u&site=open.test", "email_user=u@open.test"] {
         let set = call(&gateway, &format!("f=set_email_user&{query}"));

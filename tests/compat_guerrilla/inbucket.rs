@@ -24,7 +24,13 @@ fn inbucket_shows_public_mailboxes_type_by_type() {
     );
     mail(&gateway, "u@wide.test", "Subject: elsewhere\r\n\r\nplain");
 
-    let list = get(&gateway, "/api/v1/mailbox/u").json();
+    check_reading(&gateway);
+    check_marks_and_files(&gateway);
+    check_what_is_not_there(&gateway);
+}
+
+fn check_reading(gateway: &Gateway) {
+    let list = get(gateway, "/api/v1/mailbox/u").json();
     assert_eq!(list.as_array().map(Vec::len), Some(2));
     assert_eq!(
         kinds(&list[0]),
@@ -32,13 +38,13 @@ fn inbucket_shows_public_mailboxes_type_by_type() {
     );
     assert_eq!(list[0]["to"], json!(["<js@open.test>"]));
     assert_eq!(list[1]["from"], "<bob@a.test>");
-    let wide = get(&gateway, "/api/v1/mailbox/u@wide.test").json();
+    let wide = get(gateway, "/api/v1/mailbox/u@wide.test").json();
     assert_eq!(
         (wide.as_array().map(Vec::len), &wide[0]["mailbox"]),
         (Some(1), &json!("u@wide.test"))
     );
 
-    let shown = get(&gateway, "/api/v1/mailbox/u/1").json();
+    let shown = get(gateway, "/api/v1/mailbox/u/1").json();
     assert_eq!(
         kinds(&shown),
         "attachments:[] body:{} date:s from:s header:{} id:s mailbox:s posix-millis:n seen:b size:n subject:s to:[]"
@@ -54,26 +60,29 @@ fn inbucket_shows_public_mailboxes_type_by_type() {
     );
     assert_eq!(shown["attachments"][0]["download-link"], link.as_str());
     assert_eq!(
-        get(&gateway, "/api/v1/mailbox/u/2").json()["body"]["html"],
+        get(gateway, "/api/v1/mailbox/u/2").json()["body"]["html"],
         ""
     );
+}
 
+fn check_marks_and_files(gateway: &Gateway) {
+    let list = get(gateway, "/api/v1/mailbox/u").json();
     assert_eq!(list[0]["seen"], false);
     for seen in [true, false, true] {
         let mark = format!("{{\"seen\":{seen}}}");
-        let marked = ask(&gateway, "PATCH", "/api/v1/mailbox/u/1", &mark);
+        let marked = ask(gateway, "PATCH", "/api/v1/mailbox/u/1", &mark);
         assert_eq!(marked, (200, "\"OK\"".to_owned()));
-        let list = get(&gateway, "/api/v1/mailbox/u").json();
+        let list = get(gateway, "/api/v1/mailbox/u").json();
         assert_eq!(list[0]["seen"], seen);
     }
     for bad in ["", "{}", "[]", "{\"seen\":1}", "seen"] {
         assert_eq!(
-            ask(&gateway, "PATCH", "/api/v1/mailbox/u/1", bad).0,
+            ask(gateway, "PATCH", "/api/v1/mailbox/u/1", bad).0,
             400,
             "{bad}"
         );
     }
-    let source = get(&gateway, "/api/v1/mailbox/u/1/source");
+    let source = get(gateway, "/api/v1/mailbox/u/1/source");
     assert!(
         source.head.contains("content-type: text/plain"),
         "{}",
@@ -84,16 +93,18 @@ fn inbucket_shows_public_mailboxes_type_by_type() {
             .text()
             .contains("\r\nSubject: =?utf-8?q?one_=C3=BC?=\r\n")
     );
-    assert_eq!(get(&gateway, "/serve/mailbox/u/latest/source").status, 200);
-    let html = get(&gateway, "/serve/mailbox/u/1/html");
+    assert_eq!(get(gateway, "/serve/mailbox/u/latest/source").status, 200);
+    let html = get(gateway, "/serve/mailbox/u/1/html");
     assert!(
         html.head.contains("content-security-policy: sandbox"),
         "{}",
         html.head
     );
     assert!(!html.text().contains("steal"));
+}
 
-    let gone = get(&gateway, "/api/v1/mailbox/u/99");
+fn check_what_is_not_there(gateway: &Gateway) {
+    let gone = get(gateway, "/api/v1/mailbox/u/99");
     assert_eq!(gone.status, 404);
     for (method, path) in [
         ("GET", "/api/v1/mailbox/held@mayfly.test/1"),
@@ -113,7 +124,7 @@ fn inbucket_shows_public_mailboxes_type_by_type() {
         assert_eq!(answer.timeless(), gone.timeless(), "{method} {path}");
     }
     check(
-        &gateway,
+        gateway,
         &[
             ("/api/v1/mailbox/held@mayfly.test", 200, json!([])),
             ("/api/v1/mailbox/held", 200, json!([])),
@@ -124,15 +135,15 @@ fn inbucket_shows_public_mailboxes_type_by_type() {
         ],
     );
     assert_eq!(
-        ask(&gateway, "DELETE", "/api/v1/mailbox/held@mayfly.test", ""),
+        ask(gateway, "DELETE", "/api/v1/mailbox/held@mayfly.test", ""),
         (200, "\"OK\"".to_owned())
     );
-    assert_eq!(ask(&gateway, "POST", "/api/v1/mailbox/u", "").0, 405);
+    assert_eq!(ask(gateway, "POST", "/api/v1/mailbox/u", "").0, 405);
     // Without the words of a web socket.
-    assert_eq!(get(&gateway, "/api/v1/monitor/messages").status, 400);
+    assert_eq!(get(gateway, "/api/v1/monitor/messages").status, 400);
     // Ours stand where they stood.
-    assert_eq!(get(&gateway, "/api/v1/mailbox").status, 401);
-    assert_eq!(get(&gateway, "/api/v1/mailbox/recover").status, 405);
+    assert_eq!(get(gateway, "/api/v1/mailbox").status, 401);
+    assert_eq!(get(gateway, "/api/v1/mailbox/recover").status, 405);
 }
 
 #[test]

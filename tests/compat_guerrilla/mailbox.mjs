@@ -18,7 +18,7 @@ assert.deepEqual(await client.mailbox("nobody"), []);
 
 const message = await client.message("js", "1");
 assert.equal(message.from, "Ann B <ann@a.test>");
-assert.equal(message.body.text, "Your code is 482913.\n");
+assert.equal(message.body.text, "Your code is 482913.");
 assert.match(message.body.html, /<b>482913<\/b>/);
 assert.doesNotMatch(message.body.html, /script/);
 assert.deepEqual(message.header["From"], ["Ann B <ann@a.test>"]);

@@ -27,7 +27,7 @@ const MAIL: &str = "From: Ann B <ann@a.test>\r\nTo: <js@open.test>\r\nSubject: =
 
 const SETTINGS: &str = "[recipients]\ndomains = [\"mayfly.test\", \"open.test\", \"wide.test\"]\n\
     public_domains = [\"open.test\", \"wide.test\"]\n\
-    [compatibility]\ninbucket = true\none_sec_mail = true\nguerrilla_mail = true\ninbucket_monitors_max = 4\n";
+    [compatibility]\ninbucket = true\none_sec_mail = true\nguerrilla_mail = true\ninbucket_monitors_max = 5\n";
 
 fn start() -> Gateway {
     Gateway::start(SETTINGS)

@@ -96,11 +96,11 @@ async def main():
                 await read(one)
         except websockets.ConnectionClosed:
             pass
-    # There are four at most.
-    sockets = [await connect("/api/v1/monitor/messages") for _ in range(4)]
+    # There are five at most.
+    sockets = [await connect("/api/v1/monitor/messages") for _ in range(5)]
     try:
         await connect("/api/v1/monitor/messages")
-        raise AssertionError("a fifth monitor")
+        raise AssertionError("a sixth monitor")
     except websockets.InvalidStatus as refused:
         assert refused.response.status_code == 429, refused
     for socket in sockets:

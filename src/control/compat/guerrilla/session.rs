@@ -194,7 +194,7 @@ mod tests {
     fn the_longest_addresses_fit_and_the_oldest_go() {
         let key = SealKey::draw("sessions of a test");
         let label = "a".repeat(60);
-        let domain = format!("{label}.{label}.{label}.{label}.test");
+        let domain = format!("{label}.{label}.{label}.test");
         let mut session = Session::default();
         for local in ["b", "c"] {
             session.turn_to(public(&local.repeat(64), &domain));
