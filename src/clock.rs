@@ -92,10 +92,10 @@ impl WallClock {
         self.timestamp(instant).to_string()
     }
 
-    /// The same with a fraction of a second, to the microsecond: `2026-11-22T10:00:00.000001Z`.
+    /// The same to the millisecond, written if there is a fraction: `2026-11-22T10:00:00.001Z`.
     #[must_use]
-    pub fn rfc3339_exact(&self, instant: Instant) -> String {
-        jiff::Timestamp::from_microsecond(self.unix_micros(instant))
+    pub fn rfc3339_millis(&self, instant: Instant) -> String {
+        jiff::Timestamp::from_millisecond(self.unix_micros(instant).div_euclid(1_000))
             .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
             .to_string()
     }

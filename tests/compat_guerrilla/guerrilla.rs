@@ -367,7 +367,7 @@ fn a_name_in_use_is_refused_and_its_holder_comes_back_to_it() {
         );
         assert_eq!(again["email_addr"], address, "{name}");
     }
-    whoever_holds_two_turns_from_one_to_the_other(gateway, &mine);
+    whoever_holds_two_turns_from_one_to_the_other(&gateway, &mine);
 }
 
 fn whoever_holds_two_turns_from_one_to_the_other(gateway: &Gateway, mine: &str) {

@@ -87,7 +87,7 @@ impl Header {
             from: headers.from.first().map(written).unwrap_or_default(),
             to: headers.to.iter().map(written).collect(),
             subject: headers.subject.unwrap_or_default(),
-            date: wall.rfc3339_exact(received_at),
+            date: wall.rfc3339_millis(received_at),
             posix_millis: wall.unix_micros(received_at).div_euclid(1_000),
             size: entry.message.body.len(),
             seen: entry.seen,
