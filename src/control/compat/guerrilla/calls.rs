@@ -273,7 +273,7 @@ impl Call<'_> {
         }
     }
 
-    async fn extend(&mut self) -> Result<Value, Problem> {
+    async fn extend(&self) -> Result<Value, Problem> {
         let place = self.session.as_ref().and_then(Session::current);
         let place = place.ok_or(Problem::Unauthorized)?.clone();
         let lengthened = self.lengthen(&place).await?;
@@ -299,7 +299,7 @@ impl Call<'_> {
     }
 
     /// What came after `seq`, a page of all, or what came before `seq`; newest first.
-    async fn list(&mut self, function: &str) -> Result<Value, Problem> {
+    async fn list(&self, function: &str) -> Result<Value, Problem> {
         let (place, current) = self.needed().await?;
         let seq = self.number("seq");
         let skip = usize::try_from(self.number("offset")).unwrap_or(usize::MAX);
@@ -340,7 +340,7 @@ impl Call<'_> {
         id.checked_sub(1).map(Sequence)
     }
 
-    async fn fetch_email(&mut self) -> Result<Value, Problem> {
+    async fn fetch_email(&self) -> Result<Value, Problem> {
         let (place, current) = self.needed().await?;
         let id = self.form.get("email_id").and_then(Self::sequence);
         let entry = message_of(self.app, &place, id).await?;
@@ -351,7 +351,7 @@ impl Call<'_> {
         Ok(views::whole(self.app, &entry, &current.address, reading))
     }
 
-    async fn del_email(&mut self) -> Result<Value, Problem> {
+    async fn del_email(&self) -> Result<Value, Problem> {
         let (place, _) = self.needed().await?;
         let ids: Vec<Sequence> = self
             .form
