@@ -129,6 +129,8 @@ sections! {
     plans: policy::plans::Plans, restart Restart::None;
     /// How messages are taken apart for people to read.
     reading: reading::Limits, restart Restart::Only(&["at_once"]);
+    /// Calls to URLs when mail comes.
+    webhooks: policy::webhooks::Rules, restart Restart::Only(&["reports_max"]);
 }
 
 impl Config {

@@ -7,6 +7,7 @@ use super::proof::Challenger;
 use super::rate::{Client, RateLimiter};
 use super::recovery::RecoveryKey;
 use super::view::TicketKey;
+use super::webhooks::Webhooks;
 use super::{Facts, Phase, Settings, Token, TokenKey};
 use crate::edge::{Busy, CoreId, CoreShard, Cores};
 use crate::metrics::process::{CreationRefused, ProcessMetrics};
@@ -40,6 +41,7 @@ pub(super) struct App {
     pub(super) challenger: Challenger,
     pub(super) metrics: Arc<ProcessMetrics>,
     pub(super) phase: watch::Receiver<Phase>,
+    pub(super) webhooks: Webhooks,
     /// Of the public side.
     pub(super) clients: Clients,
     /// Turns to take a message apart.
@@ -54,6 +56,7 @@ impl App {
     pub(super) fn new(facts: Facts, phase: watch::Receiver<Phase>) -> Self {
         let clients_max = facts.settings.load().http.rate_clients_max;
         let at_once = facts.settings.load().reading.at_once.max(1) as usize;
+        let webhooks = Webhooks::new(&facts.settings.load().webhooks);
         Self {
             cores: facts.cores,
             settings: facts.settings,
@@ -63,6 +66,7 @@ impl App {
             challenger: Challenger::new(),
             metrics: facts.metrics,
             phase,
+            webhooks,
             clients: Clients::default(),
             readers: Arc::new(Semaphore::new(at_once)),
             rate: Mutex::new(RateLimiter::new(clients_max)),

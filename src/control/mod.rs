@@ -23,6 +23,7 @@ mod messages;
 mod metrics_page;
 mod names;
 mod operator;
+mod outgoing;
 mod page;
 mod problem;
 mod proof;
@@ -32,9 +33,11 @@ mod recovery;
 mod token;
 mod view;
 mod views;
+mod webhooks;
 mod wire;
 
 pub use token::{Token, TokenKey};
+pub use webhooks::Secrets;
 
 use crate::config::sections::Http;
 use crate::edge::Cores;
@@ -42,6 +45,7 @@ use crate::metrics::process::ProcessMetrics;
 use crate::policy::plans::Plans;
 use crate::policy::recipients::Rules;
 use crate::policy::self_authenticating::Keys;
+use crate::policy::webhooks::Rules as WebhookRules;
 use crate::reading::Limits;
 use crate::store::Budget;
 use app::{App, Side};
@@ -51,7 +55,7 @@ use keys::ApiKeys;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// The settings that the control plane lives by. They may be replaced while it runs.
@@ -71,6 +75,10 @@ pub struct Settings {
     pub plans: Plans,
     /// The keys, each with its plan.
     pub keys: ApiKeys,
+    /// Who may be called when mail comes, and how often.
+    pub webhooks: WebhookRules,
+    /// By which calls to the operator's own webhooks are signed.
+    pub webhook_secrets: Secrets,
 }
 
 /// What the control plane needs from the rest of the process.
@@ -121,6 +129,10 @@ pub async fn serve(
 ) -> io::Result<()> {
     let app = Arc::new(App::new(facts, phase));
     let mut acceptors = JoinSet::new();
+    let reports_max = app.settings.load().webhooks.reports_max.max(1) as usize;
+    let (reports, reported) = mpsc::channel(reports_max);
+    app.cores.report_to(reports);
+    acceptors.spawn(webhooks::serve(Arc::clone(&app), reported));
     let sides = [
         (Side::Public, listeners.public),
         (Side::Operator, listeners.operator),
@@ -134,7 +146,7 @@ pub async fn serve(
     }
     while let Some(ended) = acceptors.join_next().await {
         if ended.is_err() {
-            tracing::error!("an HTTP listener's task ended by a panic");
+            tracing::error!("an HTTP listener's task, or that of webhooks, ended by a panic");
         }
     }
     Ok(())

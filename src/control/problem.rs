@@ -47,6 +47,8 @@ pub(super) enum Problem {
     NoSuchMessage,
     /// The message has no such part.
     NoSuchPart,
+    /// The mailbox has no webhook.
+    NoSuchWebhook,
     /// Work must be shown before a mailbox is created, and none was, or it does not count.
     ProofRequired,
     /// The address is somebody's, or was not long ago.
@@ -67,6 +69,8 @@ pub(super) enum Problem {
     Unreadable,
     /// The body has a field that we do not know; its name, if it may be repeated, and which there are.
     UnknownField(Option<String>, String),
+    /// The server calls nobody.
+    WebhooksOff,
     /// What was shown as a key of the operator's is none.
     WrongKey,
 }
@@ -75,6 +79,8 @@ const ENCRYPTED: &str =
     "The message is encrypted to the key of its mailbox: only its source can be had, under /raw.";
 const BUSY: &str = "There is too much to do just now. Try again soon.";
 const NO_SUCH_PART: &str = "The message has no such part.";
+const NO_SUCH_WEBHOOK: &str = "The mailbox has no webhook.";
+const WEBHOOKS_OFF: &str = "This server calls nobody: webhooks are turned off.";
 const NOT_JSON: &str = "Send the body as application/json.";
 const PROOF_REQUIRED: &str = "Show some work first: POST to the path in 'challenge', find a nonce with which \
      SHA-256(challenge + \":\" + nonce) begins with 'bits' zero bits, and send both as 'proof'. Each challenge counts once.";
@@ -142,6 +148,7 @@ impl Problem {
                 "The mailbox has no such message. It may have expired.",
             ),
             Self::NoSuchPart => (S::NOT_FOUND, "no-such-part", NO_SUCH_PART),
+            Self::NoSuchWebhook => (S::NOT_FOUND, "no-such-webhook", NO_SUCH_WEBHOOK),
             Self::ProofRequired => (S::FORBIDDEN, "proof-required", PROOF_REQUIRED),
             Self::Taken => (S::CONFLICT, "taken", TAKEN),
             Self::Timeout => (S::REQUEST_TIMEOUT, "timeout", TIMEOUT),
@@ -166,6 +173,7 @@ impl Problem {
                 "This message could not be taken apart. Its source can be read under /raw.",
             ),
             Self::UnknownField(..) => (S::UNPROCESSABLE_ENTITY, "unknown-field", ""),
+            Self::WebhooksOff => (S::FORBIDDEN, "webhooks-off", WEBHOOKS_OFF),
             Self::WrongKey => (S::UNAUTHORIZED, "wrong-key", WRONG_KEY),
         }
     }
@@ -211,6 +219,7 @@ impl Problem {
             Self::NoSuchMailbox,
             Self::NoSuchMessage,
             Self::NoSuchPart,
+            Self::NoSuchWebhook,
             Self::ProofRequired,
             Self::Taken,
             Self::Timeout,
@@ -221,6 +230,7 @@ impl Problem {
             Self::Unauthorized,
             Self::Unreadable,
             Self::UnknownField(Some("tll".to_owned()), known.to_owned()),
+            Self::WebhooksOff,
             Self::WrongKey,
         ]
     }

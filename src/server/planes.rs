@@ -291,13 +291,15 @@ async fn begin(
             return Ok(());
         }
     };
+    let mut shard = CoreShard::new(
+        plan.live.budget.clone(),
+        plan.shard_key,
+        plan.cores.ledger().clone(),
+    );
+    shard.set_domain_callees(plan.live.domain_callees.clone());
     let core = Core::new(Parts {
         id,
-        shard: CoreShard::new(
-            plan.live.budget.clone(),
-            plan.shard_key,
-            plan.cores.ledger().clone(),
-        ),
+        shard,
         cores: plan.cores,
         ring,
         live: plan.live,

@@ -7,7 +7,7 @@
 
 use super::{
     Budget, Entry, Event, MailboxState, NewMailbox, Sequence, Takes, Terms, TokenHash, Watcher,
-    WhenFull,
+    Webhook, WhenFull,
 };
 use super::{ENTRY_COST_BYTES, MAILBOX_COST_BYTES, REMOVAL_COST_BYTES, TERMS_COST_BYTES};
 use crate::clock::Instant;
@@ -181,6 +181,29 @@ impl<W> Mailbox<W> {
     /// To what all mail for it is encrypted.
     pub(super) fn encryption_key(&self) -> Option<&EncryptionKey> {
         self.terms.as_ref()?.encryption_key.as_ref()
+    }
+
+    /// What is called when mail comes.
+    pub(super) fn webhook(&self) -> Option<&Arc<Webhook>> {
+        self.terms.as_ref()?.webhook.as_ref()
+    }
+
+    /// Takes that away.
+    pub(super) fn take_webhook(&mut self) -> Option<Arc<Webhook>> {
+        self.terms.as_mut()?.webhook.take()
+    }
+
+    /// Whether nothing is particular about it so far, so that the first particular must be paid for.
+    pub(super) const fn is_plain(&self) -> bool {
+        self.terms.is_none()
+    }
+
+    /// Has this called when mail comes. `paid` pays for what is particular about it, if nothing was.
+    pub(super) fn set_webhook(&mut self, webhook: Arc<Webhook>, paid: Option<Reservation>) {
+        if let Some(paid) = paid {
+            self.reservation.absorb(paid);
+        }
+        self.terms.get_or_insert_default().webhook = Some(webhook);
     }
 
     /// What it and all in it cost.

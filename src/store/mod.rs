@@ -12,6 +12,9 @@ pub mod shard;
 pub mod terms;
 
 pub use shard::Shard;
+pub use shard::webhooks::{
+    Callee, Called, DomainCallee, Happened, Notice, SECRET_BYTES, Webhook,
+};
 pub use terms::{Takes, Terms};
 
 use crate::clock::Instant;

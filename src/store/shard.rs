@@ -10,6 +10,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod webhooks;
+
 use super::index::Index;
 use super::mailbox::Mailbox;
 use super::{
@@ -25,6 +27,7 @@ use crate::wheel::Wheel;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use webhooks::{DomainCallee, Happened, Notice};
 
 /// Up to this many mailboxes and messages, debug builds recompute all sums after each verb.
 const CHECKED_MAX: usize = 32;
@@ -47,6 +50,10 @@ pub struct Shard<W> {
     /// Messages in all mailboxes.
     messages: usize,
     tally: Tally,
+    /// What is called for all mail of a domain.
+    domain_callees: Box<[DomainCallee]>,
+    /// What happened of which somebody is to be called.
+    notices: Vec<Notice>,
 }
 
 /// Why a mailbox goes.
@@ -77,6 +84,8 @@ impl<W: Watcher> Shard<W> {
             wheel: Wheel::new(),
             messages: 0,
             tally: Tally::default(),
+            domain_callees: Box::default(),
+            notices: Vec::new(),
         }
     }
 
@@ -170,11 +179,13 @@ impl<W: Watcher> Shard<W> {
         let took_more = !mailbox.is_used_up();
         let entry = mailbox.fill_place(message, kept, now);
         let kept_until = mailbox.promise(&entry, now);
+        let arrived = Happened::Arrived(entry.sequence);
         let mut dropped = mailbox.tell(&Event::Arrived(entry));
         if took_more && mailbox.is_used_up() {
             dropped += mailbox.tell_soon(soon, now);
             self.tally.mailboxes_used_up += 1;
         }
+        self.note(index, arrived);
         self.messages += 1;
         self.tally.messages_delivered += 1;
         self.tally.watchers_dropped += dropped as u64;
@@ -309,6 +320,8 @@ impl<W: Watcher> Shard<W> {
         if self.find_token(&new).is_some() {
             return None;
         }
+        // Who had the old token may have named it.
+        self.close_webhook(index);
         let mailbox = self.mailbox_mut(index);
         mailbox.token = Some(new);
         let dropped = mailbox.tell_closed();
@@ -362,6 +375,7 @@ impl<W: Watcher> Shard<W> {
             return Some(false);
         };
         let dropped = mailbox.tell_removed(&gone);
+        self.note(index, Happened::Deleted(sequence));
         self.messages -= 1;
         self.tally.messages_deleted += 1;
         self.tally.watchers_dropped += dropped as u64;
@@ -534,6 +548,7 @@ impl<W: Watcher> Shard<W> {
 
     /// Lets a mailbox go with all that is in it.
     fn close(&mut self, index: u32, end: End, now: Instant) {
+        self.note(index, Happened::Closed);
         let key = self.mailboxes.key_at(index).expect(LIVES);
         let mut mailbox = self.mailboxes.remove(key).expect(LIVES);
         self.tally.watchers_dropped += mailbox.tell_closed() as u64;

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::Webhook;
 use crate::clock::Instant;
 use crate::mail::EncryptionKey;
 use crate::mail::quota::Seat;
@@ -26,6 +27,8 @@ pub struct Terms {
     pub encryption_key: Option<EncryptionKey>,
     /// How many messages it takes in its life, if not any number.
     pub takes: Option<Takes>,
+    /// What is called when mail comes.
+    pub webhook: Option<Arc<Webhook>>,
 }
 
 /// How many messages a mailbox takes in its life.

@@ -451,6 +451,7 @@ impl<'a> Wanted<'a> {
             bytes_max: self.plan.and_then(|plan| plan.mailbox_bytes_max),
             encryption_key: self.encryption_key.clone(),
             takes,
+            webhook: None,
         })))
     }
 }

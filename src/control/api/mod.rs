@@ -21,6 +21,7 @@ mod mailboxes;
 mod messages;
 mod openapi;
 mod view;
+mod webhooks;
 
 use super::app::{App, no_such_method, no_such_route};
 use super::bearer;
@@ -52,6 +53,12 @@ fn operations() -> OpenApiRouter<Arc<App>> {
             mailboxes::erase
         ))
         .routes(routes!(creation::recover))
+        .routes(routes!(
+            webhooks::set,
+            webhooks::show,
+            webhooks::remove
+        ))
+        .routes(routes!(webhooks::test))
         .routes(routes!(messages::list))
         .routes(routes!(messages::show, messages::delete))
         .routes(routes!(messages::raw))
@@ -86,6 +93,7 @@ pub(super) fn route(path: &str) -> Route {
         "/api/v1/info" | "/api/v1/openapi.json" => Route::About,
         "/api/v1/challenges" => Route::Challenges,
         "/api/v1/mailbox/recover" => Route::Recover,
+        "/api/v1/mailbox/webhook" | "/api/v1/mailbox/webhook/test" => Route::Webhook,
         "/api/v1/mailboxes" => Route::Mailboxes,
         "/api/v1/mailbox" => Route::Mailbox,
         "/api/v1/messages" => Route::Messages,
