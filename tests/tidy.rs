@@ -19,7 +19,10 @@ const MAY_USE: &[(&str, &str)] = &[
     ("mail", "clock filter metrics settings slab"),
     ("wheel", "clock filter metrics settings slab"),
     // Floor 3: the four deciding rooms, which do not know one another.
-    ("policy", "clock filter metrics settings slab breaker mail wheel"),
+    (
+        "policy",
+        "clock filter metrics settings slab breaker mail wheel",
+    ),
     ("reading", "settings"),
     ("smtp", "clock filter metrics settings slab mail wheel"),
     ("store", "clock filter metrics settings slab mail wheel"),

@@ -134,11 +134,7 @@ impl Caller {
                 .to_socket_addrs()
                 .map(|found| found.collect::<Vec<_>>())
         });
-        found
-            .await
-            .ok()
-            .and_then(Result::ok)
-            .ok_or(Failure::Name)
+        found.await.ok().and_then(Result::ok).ok_or(Failure::Name)
     }
 
     async fn tls(&self) -> Option<Arc<ClientConfig>> {
@@ -241,7 +237,10 @@ async fn send(
 }
 
 fn request(target: &Target, mut fields: HeaderMap, body: Bytes) -> Option<Request<Full<Bytes>>> {
-    fields.insert(header::HOST, HeaderValue::from_str(target.authority()).ok()?);
+    fields.insert(
+        header::HOST,
+        HeaderValue::from_str(target.authority()).ok()?,
+    );
     fields.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
     let mut request = Request::post(target.path_and_query())

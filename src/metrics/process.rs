@@ -5,8 +5,8 @@
 #![forbid(unsafe_code)]
 
 use super::{
-    Counter, Cube, Declaration, Family, Gauge, Grid, Histogram, Kind, Label, LabelSet, Latency, Levels,
-    Metric, Reading, Seconds, Stay,
+    Counter, Cube, Declaration, Family, Gauge, Grid, Histogram, Kind, Label, LabelSet, Latency,
+    Levels, Metric, Reading, Seconds, Stay,
 };
 
 labels! {

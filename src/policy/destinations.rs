@@ -181,7 +181,10 @@ mod tests {
                     "2002:808:808::1",
                 ],
             ),
-            (Some(Special::Unspecified), &["0.0.0.0", "::", "::ffff:0.0.0.0"]),
+            (
+                Some(Special::Unspecified),
+                &["0.0.0.0", "::", "::ffff:0.0.0.0"],
+            ),
             (
                 Some(Special::Loopback),
                 &[
@@ -214,19 +217,47 @@ mod tests {
             ),
             (
                 Some(Special::LinkLocal),
-                &["169.254.0.0", "169.254.169.254", "fe80::1", "febf::1", "::ffff:169.254.169.254"],
+                &[
+                    "169.254.0.0",
+                    "169.254.169.254",
+                    "fe80::1",
+                    "febf::1",
+                    "::ffff:169.254.169.254",
+                ],
             ),
-            (Some(Special::Shared), &["100.64.0.0", "100.127.255.255", "64:ff9b::6440:1"]),
+            (
+                Some(Special::Shared),
+                &["100.64.0.0", "100.127.255.255", "64:ff9b::6440:1"],
+            ),
             (
                 Some(Special::Multicast),
-                &["224.0.0.1", "239.255.255.255", "ff02::1", "ffff::", "2002:e000:1::"],
+                &[
+                    "224.0.0.1",
+                    "239.255.255.255",
+                    "ff02::1",
+                    "ffff::",
+                    "2002:e000:1::",
+                ],
             ),
             (
                 Some(Special::Documentation),
-                &["192.0.2.1", "198.51.100.7", "203.0.113.9", "2001:db8::1", "3fff::1", "3fff:fff::"],
+                &[
+                    "192.0.2.1",
+                    "198.51.100.7",
+                    "203.0.113.9",
+                    "2001:db8::1",
+                    "3fff::1",
+                    "3fff:fff::",
+                ],
             ),
-            (Some(Special::Benchmarking), &["198.18.0.1", "198.19.255.255", "2001:2::1"]),
-            (Some(Special::Broadcast), &["255.255.255.255", "::ffff:255.255.255.255"]),
+            (
+                Some(Special::Benchmarking),
+                &["198.18.0.1", "198.19.255.255", "2001:2::1"],
+            ),
+            (
+                Some(Special::Broadcast),
+                &["255.255.255.255", "::ffff:255.255.255.255"],
+            ),
             (
                 Some(Special::Reserved),
                 &[
@@ -252,7 +283,12 @@ mod tests {
             ),
             (
                 Some(Special::Tunnel),
-                &["2001::1", "2001:0:7f00:1::", "2a00::5efe:7f00:1", "2a00::200:5efe:a00:1"],
+                &[
+                    "2001::1",
+                    "2001:0:7f00:1::",
+                    "2a00::5efe:7f00:1",
+                    "2a00::200:5efe:a00:1",
+                ],
             ),
         ];
         for (what, addresses) in table {
@@ -285,7 +321,11 @@ mod tests {
             ("10.0.0.1", Judgement::Special(Special::Private)),
             ("1.1.1.1", Judgement::PermittedUnlessOwn),
         ] {
-            assert_eq!(judge(parse(address), &allowed, &denied), expected, "{address}");
+            assert_eq!(
+                judge(parse(address), &allowed, &denied),
+                expected,
+                "{address}"
+            );
         }
     }
 

@@ -12,9 +12,7 @@ pub mod shard;
 pub mod terms;
 
 pub use shard::Shard;
-pub use shard::webhooks::{
-    Callee, Called, DomainCallee, Happened, Notice, SECRET_BYTES, Webhook,
-};
+pub use shard::webhooks::{Called, Callee, DomainCallee, Happened, Notice, SECRET_BYTES, Webhook};
 pub use terms::{Takes, Terms};
 
 use crate::clock::Instant;

@@ -165,7 +165,11 @@ fn nobody_inside_is_called() {
         "not a URL".to_owned(),
     ] {
         let answer = put(&gateway, &token, &url);
-        assert_eq!((answer.status, &*answer.field("code")), (422, "bad-field"), "{url}");
+        assert_eq!(
+            (answer.status, &*answer.field("code")),
+            (422, "bad-field"),
+            "{url}"
+        );
     }
     // A name is judged when it is known where it leads.
     name(&gateway, &token, &format!("http://localhost:{port}/"));
@@ -180,7 +184,11 @@ fn the_slow_and_the_dead_delay_nobody() {
     let settings = format!(
         "{ON}timeout = \"1s\"\nattempts_max = 3\nbreaker_failures = 2\nbreaker_rest = \"1h\"\nqueue_per_url_max = 5\n"
     );
-    let (gateway, slow, well) = (Gateway::start(&settings), Receiver::start(), Receiver::start());
+    let (gateway, slow, well) = (
+        Gateway::start(&settings),
+        Receiver::start(),
+        Receiver::start(),
+    );
     let (slow_box, slow_token) = gateway.create("slow");
     let (well_box, well_token) = gateway.create("well");
     name(&gateway, &slow_token, &slow.url("/slow"));
@@ -295,9 +303,14 @@ fn turned_off_nobody_is_called() {
     let info = request(gateway.http, "GET", "/api/v1/info", None, "").json();
     assert_eq!(info["webhooks"], false);
     let answer = put(&gateway, &token, "https://a.test/");
-    assert_eq!((answer.status, &*answer.field("code")), (403, "webhooks-off"));
+    assert_eq!(
+        (answer.status, &*answer.field("code")),
+        (403, "webhooks-off")
+    );
     let (gateway, receiver) = (
-        Gateway::start(&format!("{ON}breaker_failures = 1\nbreaker_rest = \"1h\"\n")),
+        Gateway::start(&format!(
+            "{ON}breaker_failures = 1\nbreaker_rest = \"1h\"\n"
+        )),
         Receiver::start(),
     );
     let (address, token) = gateway.create("turned-off");

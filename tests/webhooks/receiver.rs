@@ -91,7 +91,9 @@ fn answer(
     tell: &Sender<Call>,
     attempts: &Mutex<BTreeMap<String, u32>>,
 ) {
-    let Some(call) = read(&mut stream) else { return };
+    let Some(call) = read(&mut stream) else {
+        return;
+    };
     let path = call.path.clone();
     let _ = tell.send(call);
     let nth = {

@@ -53,11 +53,7 @@ fn operations() -> OpenApiRouter<Arc<App>> {
             mailboxes::erase
         ))
         .routes(routes!(creation::recover))
-        .routes(routes!(
-            webhooks::set,
-            webhooks::show,
-            webhooks::remove
-        ))
+        .routes(routes!(webhooks::set, webhooks::show, webhooks::remove))
         .routes(routes!(webhooks::test))
         .routes(routes!(messages::list))
         .routes(routes!(messages::show, messages::delete))

@@ -22,7 +22,12 @@ use utoipa::ToSchema;
 #[derive(ToSchema)]
 pub(super) struct WebhookFields {
     /// The URL. It begins with `https://`, and leads to a public address.
-    #[schema(required, min_length = 1, max_length = 2_048, example = "https://hooks.test/mail")]
+    #[schema(
+        required,
+        min_length = 1,
+        max_length = 2_048,
+        example = "https://hooks.test/mail"
+    )]
     url: String,
 }
 

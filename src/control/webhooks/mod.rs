@@ -76,7 +76,11 @@ pub(super) struct Tested {
 
 /// Calls a mailbox's webhook to see whether that works.
 pub(super) async fn test(app: &App, mailbox: &str, webhook: &Webhook) -> Result<Tested, Problem> {
-    let _turn = app.webhooks.tests.try_acquire().map_err(|_| Problem::Busy)?;
+    let _turn = app
+        .webhooks
+        .tests
+        .try_acquire()
+        .map_err(|_| Problem::Busy)?;
     let report = attempt::test(app, mailbox, webhook).await;
     Ok(Tested {
         result: report.result.unwrap_or(WebhookResult::Protocol),

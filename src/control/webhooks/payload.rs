@@ -33,7 +33,10 @@ pub(in crate::control) enum CallKind {
 #[derive(Serialize, ToSchema)]
 pub(in crate::control) struct CallData {
     /// The same in all attempts to deliver this call, and in its `webhook-id`.
-    #[schema(pattern = "^msg_[a-z2-7]{26}$", example = "msg_k3v5x2m7q4c6r2s3t5u3w5y7z2")]
+    #[schema(
+        pattern = "^msg_[a-z2-7]{26}$",
+        example = "msg_k3v5x2m7q4c6r2s3t5u3w5y7z2"
+    )]
     delivery_id: String,
     /// Which attempt this is.
     #[schema(minimum = 1, example = 1)]

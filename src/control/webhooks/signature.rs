@@ -89,7 +89,14 @@ mod tests {
         let mut secrets = Secrets::default();
         let short = reveal(&[1; 23]);
         let long = reveal(&[1; 65]);
-        for wrong in ["", "whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!", &short, &long] {
+        for wrong in [
+            "",
+            "whsec_",
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "whsec_!",
+            &short,
+            &long,
+        ] {
             assert!(!secrets.add(1, wrong.as_bytes()), "{wrong}");
         }
         assert!(secrets.add(1, reveal(&[1; 64]).as_bytes()));

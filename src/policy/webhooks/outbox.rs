@@ -502,7 +502,10 @@ impl<J: Copy> Outbox<J> {
             *of_hosts.entry(endpoint.host).or_default() += endpoint.running;
             if let Some((at, number)) = endpoint.listed {
                 listed += 1;
-                assert!(self.agenda.contains(&(at, number, *url)), "is in the agenda");
+                assert!(
+                    self.agenda.contains(&(at, number, *url)),
+                    "is in the agenda"
+                );
             }
             let line = self.hosts.get(&endpoint.host).map(|it| &it.line);
             let in_line = line.is_some_and(|line| line.contains(url));

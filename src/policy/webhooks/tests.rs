@@ -54,10 +54,16 @@ fn everything_has_a_bound() {
     for job in 0..10 {
         assert_eq!(outbox.add(to(1), job, &rules, secs(0)), Ok(()));
     }
-    assert_eq!(outbox.add(to(1), 10, &rules, secs(0)), Err(Refused::UrlQueue));
+    assert_eq!(
+        outbox.add(to(1), 10, &rules, secs(0)),
+        Err(Refused::UrlQueue)
+    );
     // What is under way counts.
     assert_eq!(jobs(&all(&mut outbox, &rules, secs(0))), [0, 1]);
-    assert_eq!(outbox.add(to(1), 10, &rules, secs(0)), Err(Refused::UrlQueue));
+    assert_eq!(
+        outbox.add(to(1), 10, &rules, secs(0)),
+        Err(Refused::UrlQueue)
+    );
     for url in 2..9 {
         assert_eq!(outbox.add(to(url * 100), 0, &rules, secs(0)), Ok(()));
     }
@@ -76,7 +82,9 @@ fn urls_take_turns_and_hosts_have_their_share() {
     let mut outbox = Outbox::default();
     for job in 0..4 {
         outbox.add(to(101), job, &rules, secs(0)).expect("room");
-        outbox.add(to(102), 10 + job, &rules, secs(0)).expect("room");
+        outbox
+            .add(to(102), 10 + job, &rules, secs(0))
+            .expect("room");
     }
     outbox.add(to(200), 20, &rules, secs(1)).expect("room");
     // Two at a time for a URL, three for a host; the other host waits for neither.
@@ -112,7 +120,11 @@ fn waits_double_up_to_a_bound_and_end() {
             break;
         };
         assert_eq!(outbox.due(&rules), Some(due));
-        assert!(outbox.next(&rules, secs(due.as_micros() / 1_000_000)).is_none());
+        assert!(
+            outbox
+                .next(&rules, secs(due.as_micros() / 1_000_000))
+                .is_none()
+        );
         waits.push(due.since(now).as_secs_f64().round() as u64);
         now = due;
     }
@@ -150,7 +162,10 @@ fn a_breaker_holds_back_all_but_a_probe() {
     for attempt in all(&mut outbox, &rules, secs(0)) {
         outbox.settle(attempt.ticket, Ended::Failed(None), 0, &rules, secs(0));
     }
-    assert_eq!((outbox.urls(State::Open), outbox.due(&rules)), (1, Some(secs(30))));
+    assert_eq!(
+        (outbox.urls(State::Open), outbox.due(&rules)),
+        (1, Some(secs(30)))
+    );
     assert_eq!(all(&mut outbox, &rules, secs(29)), []);
     let probes = all(&mut outbox, &rules, secs(30));
     assert_eq!((probes.len(), outbox.urls(State::HalfOpen)), (1, 1));
@@ -174,10 +189,16 @@ fn what_is_forgotten_is_never_tried_and_what_is_under_way_is_named() {
     let late = outbox.settle(started[0].ticket, Ended::Delivered, 0, &rules, secs(2));
     assert_eq!(late, None);
     assert_eq!(jobs(&all(&mut outbox, &rules, secs(2))), [3]);
-    assert_eq!(outbox.forget(9, |_| true, &rules, secs(2)), Forgotten::default());
+    assert_eq!(
+        outbox.forget(9, |_| true, &rules, secs(2)),
+        Forgotten::default()
+    );
     let rest = outbox.clear();
     assert_eq!((rest.waiting, rest.running.len()), (2, 2));
-    assert_eq!((outbox.waiting(), outbox.running(), outbox.due(&rules)), (0, 0, None));
+    assert_eq!(
+        (outbox.waiting(), outbox.running(), outbox.due(&rules)),
+        (0, 0, None)
+    );
     outbox.check();
 }
 
@@ -283,7 +304,10 @@ impl World {
             assert_eq!(fate == Some(Fate::Delivered), well);
             let (url, came) = self.came[&job];
             if matches!(receiver(url), Receiver::Well) {
-                assert!(now.since(came) <= Duration::from_secs(60), "it waited for others");
+                assert!(
+                    now.since(came) <= Duration::from_secs(60),
+                    "it waited for others"
+                );
             }
         }
     }
@@ -343,12 +367,21 @@ fn only_some_urls_may_be_called() {
     let long = format!("https://a.test/{}", "x".repeat(2_048));
     for (text, expected) in [
         ("https://a.test", Ok(("a.test", "/"))),
-        ("HTTPS://A.Test:443/Hook?x=1&y=%20", Ok(("a.test", "/Hook?x=1&y=%20"))),
+        (
+            "HTTPS://A.Test:443/Hook?x=1&y=%20",
+            Ok(("a.test", "/Hook?x=1&y=%20")),
+        ),
         ("https://a.test:8443/x", Ok(("a.test:8443", "/x"))),
-        ("https://b\u{fc}cher.test/\u{fc}", Ok(("xn--bcher-kva.test", "/%C3%BC"))),
+        (
+            "https://b\u{fc}cher.test/\u{fc}",
+            Ok(("xn--bcher-kva.test", "/%C3%BC")),
+        ),
         ("https://1.1.1.1/x", Ok(("1.1.1.1", "/x"))),
         ("https://10.1.2.3/x", Ok(("10.1.2.3", "/x"))),
-        ("https://[2606:4700::1111]/x", Ok(("[2606:4700::1111]", "/x"))),
+        (
+            "https://[2606:4700::1111]/x",
+            Ok(("[2606:4700::1111]", "/x")),
+        ),
         (&long, Err(TargetError::TooLong)),
         ("", Err(TargetError::Malformed)),
         ("a.test/hook", Err(TargetError::Malformed)),
@@ -401,7 +434,10 @@ fn a_target_says_whom_it_names_and_prints_nothing() {
         panic!("a name")
     };
     assert_eq!(name, "a.test");
-    assert_eq!(format!("{target:?} {:?}", target.host()), "Target(..) Host(..)");
+    assert_eq!(
+        format!("{target:?} {:?}", target.host()),
+        "Target(..) Host(..)"
+    );
     let target = Target::parse("http://1.1.1.1:80/", &rules).expect("passes");
     let address: IpAddr = "1.1.1.1".parse().expect("an address");
     assert!(*target.host() == Host::Address(address));

@@ -337,7 +337,10 @@ mod tests {
         let notices = world.shard.take_notices();
         let (mailbox, sequence) = (notices[0].mailbox, Sequence(4));
         assert_eq!(notices[0].what, Happened::Arrived(sequence));
-        let called = world.shard.called(mailbox, sequence, at(7)).expect("is there");
+        let called = world
+            .shard
+            .called(mailbox, sequence, at(7))
+            .expect("is there");
         assert_eq!(called.address, address("a@x.test"));
         assert_eq!(called.webhook.map(|it| it.callee), Some(callee(2)));
         assert!(world.shard.called(mailbox, Sequence(2), at(7)).is_none());
@@ -357,7 +360,13 @@ mod tests {
         let named = world.shard.webhook(&HOLDER, at(1)).flatten();
         assert_eq!(named.map(|it| it.callee.id), Some(1));
         assert_eq!(world.shard.remove_webhook(&HOLDER, at(1)), Some(true));
-        assert!(world.shard.webhook(&HOLDER, at(1)).expect("a mailbox").is_none());
+        assert!(
+            world
+                .shard
+                .webhook(&HOLDER, at(1))
+                .expect("a mailbox")
+                .is_none()
+        );
         assert_eq!(world.heard(), [(1, Happened::Closed)]);
         world.set(2, 2);
         world.mail("a@x.test", 3);
@@ -369,12 +378,17 @@ mod tests {
         // Whoever had the token that was lost may have named it.
         world.set(3, 4);
         let TokenHash(old) = TokenHash([1; 32]);
-        let recovered = world.shard.recover(&TokenHash(old), TokenHash([2; 32]), at(5));
+        let recovered = world
+            .shard
+            .recover(&TokenHash(old), TokenHash([2; 32]), at(5));
         assert!(recovered.is_some());
         assert_eq!(world.heard(), [(3, Happened::Closed)]);
         world.mail("a@x.test", 6);
         assert!(!world.shard.has_notices());
-        assert_eq!(world.shard.set_webhook(&HOLDER, world.webhook(4), at(7)), None);
+        assert_eq!(
+            world.shard.set_webhook(&HOLDER, world.webhook(4), at(7)),
+            None
+        );
     }
 
     #[test]
