@@ -12,6 +12,8 @@ mod answer;
 mod api;
 mod app;
 mod clients;
+mod compat;
+mod creating;
 mod events;
 mod explorer;
 mod forwarded;
@@ -25,6 +27,7 @@ mod names;
 mod operator;
 mod outgoing;
 mod page;
+mod passwords;
 mod problem;
 mod proof;
 pub mod rate;
@@ -39,7 +42,7 @@ mod wire;
 pub use token::{Token, TokenKey};
 pub use webhooks::Secrets;
 
-use crate::config::sections::Http;
+use crate::config::sections::{Compatibility, Http};
 use crate::edge::Cores;
 use crate::metrics::process::ProcessMetrics;
 use crate::policy::plans::Plans;
@@ -73,6 +76,8 @@ pub struct Settings {
     pub reading: Limits,
     /// What those may create who show a key.
     pub plans: Plans,
+    /// Which APIs of other services there are.
+    pub compatibility: Compatibility,
     /// The keys, each with its plan.
     pub keys: ApiKeys,
     /// Who may be called when mail comes, and how often.

@@ -381,5 +381,6 @@ fn settings(config: &Config, live: &Live, secrets: Secrets) -> Settings {
         keys: secrets.keys,
         webhooks: config.webhooks.clone(),
         webhook_secrets: secrets.webhooks,
+        compatibility: config.compatibility.clone(),
     }
 }

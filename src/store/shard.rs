@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod queries;
 pub mod webhooks;
 
 use super::index::Index;
@@ -17,7 +18,7 @@ use super::mailbox::Mailbox;
 use super::{
     Budget, CreateError, ENTRY_COST_BYTES, Entry, Event, Existence, Expiry, HashKey, Holder,
     LATE_MESSAGE_SHOWN, Lease, MAILBOX_COST_BYTES, MailboxId, MailboxState, NewMailbox, Sequence,
-    TERMS_COST_BYTES, Tally, TokenHash, Unavailable, Watcher,
+    Tally, TokenHash, Unavailable, Watcher,
 };
 use crate::clock::Instant;
 use crate::filter::{Filter, Measure, Shown};
@@ -261,7 +262,7 @@ impl<W: Watcher> Shard<W> {
             self.tally.quarantine_refused += 1;
             return Err(CreateError::Taken);
         }
-        let terms = wanted.terms.as_ref().map(|_| TERMS_COST_BYTES);
+        let terms = wanted.terms.as_ref().map(|terms| terms.cost());
         let terms = terms.map(|bytes| self.ledger.reserve(bytes).ok_or(CreateError::NoMemory));
         let terms = terms.transpose()?;
         let index = match found {
