@@ -133,6 +133,8 @@ sections! {
     reading: reading::Limits, restart Restart::Only(&["at_once"]);
     /// Calls to URLs when mail comes.
     webhooks: policy::webhooks::Rules, restart Restart::Only(&["reports_max"]);
+    /// Mailboxes for agents.
+    mcp: Mcp, restart Restart::None;
 }
 
 impl Config {

@@ -216,3 +216,14 @@ choices! {
         List = "list",
     }
 }
+
+settings! {
+    /// Mailboxes for agents: the Model Context Protocol at `/mcp` on `listen.http`.
+    pub struct Mcp {
+        /// Whether the endpoint is there.
+        pub enabled: bool = false,
+        /// The names by which clients may call it, without ports: what stands in `Host`. A page that has its own name lead to this machine is
+        /// refused by this.
+        pub hosts: Vec<String> = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into(),
+    }
+}

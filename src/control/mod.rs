@@ -21,6 +21,7 @@ mod framing;
 mod guard;
 mod http;
 pub mod keys;
+mod mcp;
 mod messages;
 mod metrics_page;
 mod names;
@@ -42,7 +43,7 @@ mod wire;
 pub use token::{Token, TokenKey};
 pub use webhooks::Secrets;
 
-use crate::config::sections::{Compatibility, Http};
+use crate::config::sections::{Compatibility, Http, Mcp};
 use crate::edge::Cores;
 use crate::metrics::process::ProcessMetrics;
 use crate::policy::plans::Plans;
@@ -84,6 +85,8 @@ pub struct Settings {
     pub webhooks: WebhookRules,
     /// By which calls to the operator's own webhooks are signed.
     pub webhook_secrets: Secrets,
+    /// The endpoint for agents.
+    pub mcp: Mcp,
 }
 
 /// What the control plane needs from the rest of the process.

@@ -186,7 +186,7 @@ fn is_own(address: IpAddr) -> bool {
         socket.connect((address, ANY_PORT))?;
         socket.local_addr()
     });
-    source.is_ok_and(|source| source.ip() == address)
+    source.is_ok_and(|source| source.ip() == address || source.ip().is_loopback())
 }
 
 /// Connects to the first address that answers. Each has its share of the time that is left.

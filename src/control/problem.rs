@@ -33,6 +33,8 @@ pub(super) enum Problem {
     Encrypted,
     /// A field of the body is not what it should be.
     Field(&'static str, Cow<'static, str>),
+    /// The request names us by a name that is not ours.
+    ForeignHost,
     /// The head could not be read, or could be read in two ways.
     Head(Offence),
     /// The resource does not know this method.
@@ -82,6 +84,7 @@ const ENCRYPTED: &str =
 const BAD_CREDENTIALS: &str = "Address or password is wrong.";
 const BUSY: &str = "There is too much to do just now. Try again soon.";
 const NO_SUCH_PART: &str = "The message has no such part.";
+const FOREIGN_HOST: &str = "This server is not called by that name here (the setting 'mcp.hosts').";
 const NO_SUCH_WEBHOOK: &str = "The mailbox has no webhook.";
 const WEBHOOKS_OFF: &str = "This server calls nobody: webhooks are turned off.";
 const NOT_JSON: &str = "Send the body as application/json.";
@@ -128,6 +131,7 @@ impl Problem {
             ),
             Self::Encrypted => (S::CONFLICT, "encrypted", ENCRYPTED),
             Self::Field(..) => (S::UNPROCESSABLE_ENTITY, "bad-field", ""),
+            Self::ForeignHost => (S::FORBIDDEN, "wrong-host", FOREIGN_HOST),
             Self::Head(offence) => offence_table(*offence),
             Self::Method => (
                 S::METHOD_NOT_ALLOWED,
@@ -213,6 +217,7 @@ impl Problem {
             Self::CrossOrigin,
             Self::Encrypted,
             Self::Field("local_part", Cow::Borrowed(no_local_part)),
+            Self::ForeignHost,
             Self::Head(Offence::Folded),
             Self::Head(Offence::TooLarge),
             Self::Head(Offence::Version),

@@ -381,6 +381,7 @@ fn settings(config: &Config, live: &Live, secrets: Secrets) -> Settings {
         keys: secrets.keys,
         webhooks: config.webhooks.clone(),
         webhook_secrets: secrets.webhooks,
+        mcp: config.mcp.clone(),
         compatibility: config.compatibility.clone(),
     }
 }

@@ -40,6 +40,9 @@ pub(crate) fn settings() -> Settings {
         plans: config.plans,
         compatibility: config.compatibility,
         keys: ApiKeys::default(),
+        webhooks: config.webhooks,
+        webhook_secrets: mayfly::control::Secrets::default(),
+        mcp: config.mcp,
     };
     settings.http.requests_per_minute = 0;
     settings.http.creations_per_minute = 0;

@@ -4,6 +4,7 @@
 
 #[path = "../gateway/mod.rs"]
 mod gateway;
+mod manual;
 mod receiver;
 
 use gateway::{Answer, Gateway, Ports, request, tools};
@@ -101,6 +102,10 @@ fn mail_that_comes_is_told_signed_and_tried_again() {
         later.signed_with(&secret),
     ]);
     assert_eq!(verdicts, ["good", "good", "bad", "bad", "bad"]);
+    assert_eq!(manual::verdicts(&calls[1], &secret), [true; 3]);
+    for wrong in [&of_others, &later] {
+        assert_eq!(manual::verdicts(wrong, &secret), [false; 3]);
+    }
     gateway.await_metric("mayfly_webhook_attempts_total", "\"delivered\"", 1);
     gateway.await_metric("mayfly_webhook_attempts_total", "\"status\"", 2);
     gateway.await_metric("mayfly_webhook_waiting_deliveries", "", 0);
@@ -122,7 +127,8 @@ fn a_test_says_how_a_call_ends_and_nothing_is_followed_or_read() {
         (receiver.url("/gone"), "gone"),
         (receiver.url("/slow"), "timeout"),
         (receiver.url("/nonsense"), "protocol"),
-        (receiver.url("/ok").replace("http", "https"), "tls"),
+        // It speaks first, and not TLS.
+        (format!("https://{}/", gateway.smtp), "tls"),
         (nobody, "connect"),
         ("http://nobody.invalid/".to_owned(), "name"),
     ] {
@@ -206,11 +212,11 @@ fn the_slow_and_the_dead_delay_nobody() {
     mail(&gateway, &well_box);
     assert_eq!(well.next().path, "/ok");
     // What waits for it goes with its mailbox.
+    gateway.await_metric("mayfly_webhook_running_attempts", "", 0);
     let waiting = gateway.metric("mayfly_webhook_waiting_deliveries", "");
     assert!(waiting > 0);
     assert_eq!(gateway.delete("/api/v1/mailbox", &slow_token).status, 204);
     gateway.await_metric("mayfly_webhook_waiting_deliveries", "", 0);
-    gateway.await_metric("mayfly_webhook_running_attempts", "", 0);
     let vanished = gateway.metric("mayfly_webhook_dropped_total", "\"vanished\"");
     assert_eq!(vanished, waiting);
 }
