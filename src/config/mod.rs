@@ -17,7 +17,7 @@ mod under;
 pub use listener::MailListener;
 pub use mistake::ConfigErrors;
 pub use read::{Effective, Source};
-pub use sections::{Certificate, Compatibility, Http, Listen, Server, Tls};
+pub use sections::{Certificate, Compatibility, Http, Listen, Mcp, Server, Tls};
 
 use crate::settings::{Described, Entry};
 use crate::{policy, reading, smtp, store};

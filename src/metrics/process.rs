@@ -24,6 +24,7 @@ labels! {
         Mailbox = "mailbox",
         Mailboxes = "mailboxes",
         MailTm = "mail_tm",
+        Mcp = "mcp",
         Message = "message",
         Messages = "messages",
         Metrics = "metrics",

@@ -171,8 +171,11 @@ fn a_breaker_holds_back_all_but_a_probe() {
     assert_eq!((probes.len(), outbox.urls(State::HalfOpen)), (1, 1));
     outbox.settle(probes[0].ticket, Ended::Delivered, 0, &rules, secs(31));
     assert_eq!(all(&mut outbox, &rules, secs(31)).len(), 2);
-    use State::{Closed, HalfOpen, Open};
-    let turns = [(Closed, Open), (Open, HalfOpen), (HalfOpen, Closed)];
+    let turns = [
+        (State::Closed, State::Open),
+        (State::Open, State::HalfOpen),
+        (State::HalfOpen, State::Closed),
+    ];
     assert_eq!(outbox.take_tally().turns, turns);
 }
 
