@@ -297,6 +297,7 @@ async fn begin(
         plan.cores.ledger().clone(),
     );
     shard.set_domain_callees(plan.live.domain_callees.clone());
+    plan.cores.note_thread(id, process::this_thread());
     let core = Core::new(Parts {
         id,
         shard,
