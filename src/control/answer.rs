@@ -10,11 +10,14 @@ use crate::metrics::process::{self, Route, Status};
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceExt;
+
+/// A path that nothing has.
+const NO_PATH: &str = "/.nothing";
 
 /// Answers one request: everything that does not depend on what is asked for.
 pub(super) async fn answer(
@@ -162,7 +165,7 @@ async fn checked(
     app: &App,
     router: Router,
     asked: Asked,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Response<Body> {
     let safe = matches!(
         *request.method(),
@@ -170,6 +173,9 @@ async fn checked(
     );
     if !safe && is_cross_origin(request.headers()) {
         return Problem::CrossOrigin.into_response();
+    }
+    if compat::is_off(app, request.uri().path()) {
+        *request.uri_mut() = Uri::from_static(NO_PATH);
     }
     timed(app, router, asked, request).await
 }

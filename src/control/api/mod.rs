@@ -75,7 +75,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
     operations
         .route("/", get(root))
         .merge(explorer::router())
-        .merge(compat::router(&app))
+        .merge(compat::router())
         .merge(mcp::router())
         .route("/assets/{hash}/{*name}", get(page::file))
         .route("/view/{ticket}", get(view::frame))

@@ -19,17 +19,16 @@
 pub(super) mod mail_tm;
 pub(super) mod sealed;
 
-use super::app::{App, no_such_method};
+use super::app::App;
 use super::problem::Problem;
 use crate::clock::Instant;
 use crate::config::sections::Compatibility;
 use crate::metrics::process::Route;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::Response;
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::IntoResponse;
+use axum::http::header::CONTENT_LENGTH;
 use std::sync::Arc;
 
 /// An API of another service.
@@ -93,28 +92,16 @@ impl Secrets {
     }
 }
 
-/// The routes of all rooms.
-pub(super) fn router(app: &Arc<App>) -> Router<Arc<App>> {
-    Router::new().merge(behind_its_switch(app, Room::MailTm, mail_tm::routes()))
+/// Whether a path is one of a room whose switch is off: then it is answered like a path that nothing has, before anybody looks
+/// for its route.
+pub(super) fn is_off(app: &App, path: &str) -> bool {
+    let switches = &app.settings.load().compatibility;
+    Room::of(path).is_some_and(|room| !room.is_on(switches))
 }
 
-fn behind_its_switch(app: &Arc<App>, room: Room, routes: Router<Arc<App>>) -> Router<Arc<App>> {
-    // A method that a path does not know is asked for behind the switch, too.
-    let routes = routes.method_not_allowed_fallback(no_such_method);
-    routes.route_layer(from_fn_with_state((Arc::clone(app), room), when_on))
-}
-
-async fn when_on(
-    State((app, room)): State<(Arc<App>, Room)>,
-    request: Request,
-    next: Next,
-) -> Response<Body> {
-    let is_on = room.is_on(&app.settings.load().compatibility);
-    if is_on {
-        next.run(request).await
-    } else {
-        Problem::NoSuchRoute.into_response()
-    }
+/// The routes of all rooms, whether their switches are on or not.
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new().merge(mail_tm::routes())
 }
 
 /// In whose words a request is told of errors.
@@ -147,6 +134,7 @@ impl Tongue {
         let said = mail_tm::errors::said(&problem, format);
         let (parts, body) = said.into_parts();
         *answer.status_mut() = parts.status;
+        answer.headers_mut().remove(CONTENT_LENGTH);
         answer.headers_mut().extend(parts.headers);
         *answer.body_mut() = body;
         answer

@@ -223,8 +223,8 @@ impl View {
 
 /// The page that a query asks for, from 1 on; `None` if it is no number of a page. Nobody counts further than the last.
 pub(super) fn page(query: Option<&str>) -> Option<usize> {
-    let parameters = query.unwrap_or_default().split('&');
-    let page = parameters.filter_map(|it| it.strip_prefix("page=")).last();
+    let mut parameters = query.unwrap_or_default().split('&').rev();
+    let page = parameters.find_map(|it| it.strip_prefix("page="));
     let Some(page) = page.filter(|page| !page.is_empty()) else {
         return Some(1);
     };
