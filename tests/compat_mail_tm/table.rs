@@ -2,10 +2,20 @@
 
 use super::*;
 
-/// A request without a token, and what must be answered: status, media type, and a text in the body.
-const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
+/// A request without a token (line, fields of the head, body), and what must be answered: status, media type, and a text in
+/// the body.
+struct Case(
+    &'static str,
+    &'static [&'static str],
+    &'static str,
+    u16,
+    &'static str,
+    &'static str,
+);
+
+const STRANGERS: &[Case] = &[
     // Both forms.
-    (
+    Case(
         "GET /domains",
         &[],
         "",
@@ -13,7 +23,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/ld+json; charset=utf-8",
         "\"hydra:totalItems\":1",
     ),
-    (
+    Case(
         "GET /domains?page=1",
         &["Accept: */*"],
         "",
@@ -21,7 +31,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/ld+json; charset=utf-8",
         "\"@type\":\"hydra:Collection\"",
     ),
-    (
+    Case(
         "GET /domains",
         &["Accept: application/ld+json"],
         "",
@@ -29,7 +39,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/ld+json; charset=utf-8",
         "\"@context\":\"/contexts/Domain\"",
     ),
-    (
+    Case(
         "GET /domains",
         &["Accept: application/json"],
         "",
@@ -37,7 +47,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json; charset=utf-8",
         "[{\"id\":\"",
     ),
-    (
+    Case(
         "GET /domains",
         &["Accept: application/json, text/plain, */*"],
         "",
@@ -45,7 +55,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json; charset=utf-8",
         "[{",
     ),
-    (
+    Case(
         "GET /domains?page=2",
         &["Accept: application/json"],
         "",
@@ -53,7 +63,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json; charset=utf-8",
         "[]",
     ),
-    (
+    Case(
         "HEAD /domains",
         &["Accept: application/json"],
         "",
@@ -61,9 +71,9 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json; charset=utf-8",
         "",
     ),
-    ("OPTIONS /domains", &[], "", 204, "", ""),
+    Case("OPTIONS /domains", &[], "", 204, "", ""),
     // What is not there.
-    (
+    Case(
         "GET /domains?page=0",
         &[],
         "",
@@ -71,7 +81,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/problem+json; charset=utf-8",
         "'page' must be a number",
     ),
-    (
+    Case(
         "GET /domains/000000000000000000000000",
         &[],
         "",
@@ -79,7 +89,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/problem+json; charset=utf-8",
         "\"detail\":\"Not Found\"",
     ),
-    (
+    Case(
         "GET /domains/x",
         &["Accept: application/json"],
         "",
@@ -87,7 +97,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json; charset=utf-8",
         "\"title\":\"An error occurred\"",
     ),
-    (
+    Case(
         "GET /accounts",
         &["Accept: application/json"],
         "",
@@ -95,7 +105,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json; charset=utf-8",
         "\"status\":405",
     ),
-    (
+    Case(
         "PUT /messages",
         &["Accept: application/json"],
         "",
@@ -103,7 +113,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json; charset=utf-8",
         "\"status\":405",
     ),
-    (
+    Case(
         "GET /messages/x/y",
         &["Accept: application/json"],
         "",
@@ -112,7 +122,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "Not Found",
     ),
     // No token.
-    (
+    Case(
         "GET /me",
         &["Accept: application/json"],
         "",
@@ -120,7 +130,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "{\"code\":401,\"message\":\"JWT Token not found\"}",
     ),
-    (
+    Case(
         "GET /me",
         &[],
         "",
@@ -128,7 +138,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "JWT Token not found",
     ),
-    (
+    Case(
         "GET /me",
         &["Authorization: Bearer"],
         "",
@@ -136,7 +146,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "JWT Token not found",
     ),
-    (
+    Case(
         "GET /me",
         &["Authorization: Basic eDp5"],
         "",
@@ -144,7 +154,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "JWT Token not found",
     ),
-    (
+    Case(
         "GET /me",
         &["Authorization: Bearer x"],
         "",
@@ -152,7 +162,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "{\"code\":401,\"message\":\"Invalid JWT Token\"}",
     ),
-    (
+    Case(
         "GET /messages",
         &["Authorization: Bearer mf_x"],
         "",
@@ -160,7 +170,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "Invalid JWT Token",
     ),
-    (
+    Case(
         "GET /messages/x",
         &["Authorization: Bearer mf_x"],
         "",
@@ -168,7 +178,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "Invalid JWT Token",
     ),
-    (
+    Case(
         "GET /messages/x/download",
         &["Authorization: Bearer mf_x"],
         "",
@@ -176,7 +186,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "Invalid JWT Token",
     ),
-    (
+    Case(
         "GET /messages/x/attachment/ATTACH000001",
         &["Authorization: Bearer mf_x"],
         "",
@@ -184,7 +194,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "Invalid JWT Token",
     ),
-    (
+    Case(
         "GET /sources/x",
         &["Authorization: Bearer mf_x"],
         "",
@@ -192,7 +202,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "Invalid JWT Token",
     ),
-    (
+    Case(
         "PATCH /messages/x",
         &["Authorization: Bearer mf_x"],
         "",
@@ -200,7 +210,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "Invalid JWT Token",
     ),
-    (
+    Case(
         "DELETE /messages/x",
         &["Authorization: Bearer mf_x"],
         "",
@@ -208,7 +218,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "Invalid JWT Token",
     ),
-    (
+    Case(
         "GET /accounts/x",
         &["Authorization: Bearer mf_x"],
         "",
@@ -216,7 +226,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "Invalid JWT Token",
     ),
-    (
+    Case(
         "DELETE /accounts/x",
         &["Authorization: Bearer mf_x"],
         "",
@@ -225,7 +235,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "Invalid JWT Token",
     ),
     // What cannot be an account.
-    (
+    Case(
         "POST /accounts",
         &["Content-Type: application/json"],
         "{",
@@ -233,7 +243,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/problem+json; charset=utf-8",
         "Syntax error",
     ),
-    (
+    Case(
         "POST /accounts",
         &["Content-Type: application/json", "Accept: application/json"],
         "[]",
@@ -241,7 +251,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json; charset=utf-8",
         "Syntax error",
     ),
-    (
+    Case(
         "POST /accounts",
         &["Content-Type: text/plain"],
         "{}",
@@ -249,7 +259,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/problem+json; charset=utf-8",
         "application/json",
     ),
-    (
+    Case(
         "POST /accounts",
         &["Content-Type: application/json"],
         "{}",
@@ -257,7 +267,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/problem+json; charset=utf-8",
         "\"hydra:description\":\"address: This value should not be blank.\"",
     ),
-    (
+    Case(
         "POST /accounts",
         &["Content-Type: application/json", "Accept: application/json"],
         "{\"address\":\"a@mayfly.test\"}",
@@ -265,7 +275,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json; charset=utf-8",
         "\"violations\":[{\"propertyPath\":\"password\",\"message\":\"This value should not be blank.\"}]",
     ),
-    (
+    Case(
         "POST /accounts",
         &["Content-Type: application/json"],
         "{\"address\":7,\"password\":\"x\"}",
@@ -273,7 +283,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/problem+json; charset=utf-8",
         "address: This value should be of type string.",
     ),
-    (
+    Case(
         "POST /accounts",
         &["Content-Type: application/json"],
         "{\"address\":\"a\",\"password\":\"x\"}",
@@ -281,7 +291,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/problem+json; charset=utf-8",
         "address: This value is not a valid email address.",
     ),
-    (
+    Case(
         "POST /accounts",
         &["Content-Type: application/json"],
         "{\"address\":\"a@b.test\",\"password\":\"x\"}",
@@ -289,7 +299,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/problem+json; charset=utf-8",
         "\"propertyPath\":\"address\"",
     ),
-    (
+    Case(
         "POST /accounts",
         &["Content-Type: application/json"],
         "{\"address\":\"a+b@mayfly.test\",\"password\":\"x\"}",
@@ -297,7 +307,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/problem+json; charset=utf-8",
         "address: This has a tag",
     ),
-    (
+    Case(
         "POST /accounts",
         &["Content-Type: application/json"],
         "{\"address\":\"postmaster@mayfly.test\",\"password\":\"x\"}",
@@ -305,7 +315,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/problem+json; charset=utf-8",
         "address: This name is reserved.",
     ),
-    (
+    Case(
         "POST /accounts",
         &[
             "Content-Type: application/json",
@@ -318,7 +328,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "Pages of other sites",
     ),
     // No way in.
-    (
+    Case(
         "POST /token",
         &["Content-Type: application/json"],
         "{\"address\":\"nobody@mayfly.test\",\"password\":\"x\"}",
@@ -326,7 +336,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "{\"code\":401,\"message\":\"Invalid credentials.\"}",
     ),
-    (
+    Case(
         "POST /token",
         &["Content-Type: application/json"],
         "{\"address\":\"no address\",\"password\":\"x\"}",
@@ -334,7 +344,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "Invalid credentials.",
     ),
-    (
+    Case(
         "POST /token",
         &["Content-Type: application/json", "Accept: application/json"],
         "{}",
@@ -343,7 +353,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "must be there",
     ),
     // The hub.
-    (
+    Case(
         "GET /.well-known/mercure?topic=x",
         &["Accept: text/event-stream"],
         "",
@@ -351,7 +361,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
         "application/json",
         "JWT Token not found",
     ),
-    (
+    Case(
         "GET /.well-known/mercure?topic=x&authorization=y",
         &[],
         "",
@@ -364,7 +374,7 @@ const STRANGERS: &[(&str, &[&str], &str, u16, &str, &str)] = &[
 #[test]
 fn strangers_get_these_answers() {
     let gateway = start("");
-    for (line, fields, body, status, kind, text) in STRANGERS {
+    for Case(line, fields, body, status, kind, text) in STRANGERS {
         let answer = ask(&gateway, line, fields, body);
         let found = answer.text();
         assert_eq!(answer.status, *status, "{line} {fields:?}: {found}");
