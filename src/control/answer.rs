@@ -56,7 +56,7 @@ pub(super) async fn answer(
     requests.add_shared(1);
     if !asked.may_be_late() {
         let span = app.cores.now().since(started);
-        let durations = app.metrics.http_request_duration.of(route);
+        let durations = app.metrics.http_request_duration.of(asked.route);
         durations.observe_duration_shared(span);
     }
     response
