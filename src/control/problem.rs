@@ -83,6 +83,8 @@ const ENCRYPTED: &str =
     "The message is encrypted to the key of its mailbox: only its source can be had, under /raw.";
 const BAD_CREDENTIALS: &str = "Address or password is wrong.";
 const BUSY: &str = "There is too much to do just now. Try again soon.";
+const NO_SUCH_MAILBOX: &str = "No mailbox has this token. It may have expired.";
+const NO_SUCH_MESSAGE: &str = "The mailbox has no such message. It may have expired.";
 const NO_SUCH_PART: &str = "The message has no such part.";
 const FOREIGN_HOST: &str = "This server is not called by that name here (the setting 'mcp.hosts').";
 const NO_SUCH_WEBHOOK: &str = "The mailbox has no webhook.";
@@ -145,16 +147,8 @@ impl Problem {
                 "The memory for mail is used up. Try again when some mail has expired.",
             ),
             Self::NoSuchRoute => (S::NOT_FOUND, "no-such-resource", "There is nothing here."),
-            Self::NoSuchMailbox => (
-                S::NOT_FOUND,
-                "no-such-mailbox",
-                "No mailbox has this token. It may have expired.",
-            ),
-            Self::NoSuchMessage => (
-                S::NOT_FOUND,
-                "no-such-message",
-                "The mailbox has no such message. It may have expired.",
-            ),
+            Self::NoSuchMailbox => (S::NOT_FOUND, "no-such-mailbox", NO_SUCH_MAILBOX),
+            Self::NoSuchMessage => (S::NOT_FOUND, "no-such-message", NO_SUCH_MESSAGE),
             Self::NoSuchPart => (S::NOT_FOUND, "no-such-part", NO_SUCH_PART),
             Self::NoSuchWebhook => (S::NOT_FOUND, "no-such-webhook", NO_SUCH_WEBHOOK),
             Self::ProofRequired => (S::FORBIDDEN, "proof-required", PROOF_REQUIRED),

@@ -101,6 +101,38 @@ fn mail(gateway: &Gateway, to: &Value) {
     assert!(reply.starts_with("250"), "{reply}");
 }
 
+/// Calls that go wrong, each with its code.
+fn err(agent: &mut Agent, token: &Value) {
+    for (tool, arguments, code) in [
+        (
+            "read_message",
+            json!({ "token": token, "id": "99" }),
+            "no-such-message",
+        ),
+        ("read_message", json!({ "token": token }), "bad-field"),
+        (
+            "read_message",
+            json!({ "token": "mf_wrong", "id": "1" }),
+            "no-such-mailbox",
+        ),
+        ("wait_for_code", json!({}), "no-token"),
+        ("wait_for_code", json!({ "token": 7 }), "bad-field"),
+        (
+            "wait_for_code",
+            json!({ "token": token, "cursor": "x" }),
+            "bad-field",
+        ),
+        (
+            "create_mailbox",
+            json!({ "local_part": "a b" }),
+            "bad-field",
+        ),
+        ("create_mailbox", json!({ "nonsense": 1 }), "unknown-field"),
+    ] {
+        assert_eq!(agent.fail(tool, &arguments), code, "{tool} {arguments}");
+    }
+}
+
 /// The life of a mailbox in the hands of an agent.
 fn live(gateway: &Gateway, mode: &str) {
     let mut agent = Agent::connect(gateway, mode);
@@ -159,34 +191,7 @@ fn live(gateway: &Gateway, mode: &str) {
         (&nothing["found"], &nothing["cursor"]),
         (&json!(false), &message["cursor"])
     );
-    for (tool, arguments, code) in [
-        (
-            "read_message",
-            json!({ "token": token, "id": "99" }),
-            "no-such-message",
-        ),
-        ("read_message", json!({ "token": token }), "bad-field"),
-        (
-            "read_message",
-            json!({ "token": "mf_wrong", "id": "1" }),
-            "no-such-mailbox",
-        ),
-        ("wait_for_code", json!({}), "no-token"),
-        ("wait_for_code", json!({ "token": 7 }), "bad-field"),
-        (
-            "wait_for_code",
-            json!({ "token": token, "cursor": "x" }),
-            "bad-field",
-        ),
-        (
-            "create_mailbox",
-            json!({ "local_part": "a b" }),
-            "bad-field",
-        ),
-        ("create_mailbox", json!({ "nonsense": 1 }), "unknown-field"),
-    ] {
-        assert_eq!(agent.fail(tool, &arguments), code, "{tool} {arguments}");
-    }
+    err(&mut agent, token);
     assert_eq!(
         agent.call("delete_mailbox", &json!({ "token": token }))["deleted"],
         true
