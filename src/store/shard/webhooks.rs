@@ -343,6 +343,7 @@ mod tests {
             .expect("is there");
         assert_eq!(called.address, address("a@x.test"));
         assert_eq!(called.webhook.map(|it| it.callee), Some(callee(2)));
+        drop(called.entry);
         assert!(world.shard.called(mailbox, Sequence(2), at(7)).is_none());
         world.shard.expire(at(100), usize::MAX);
         assert_eq!(world.heard(), [(2, Happened::Closed)]);

@@ -1,7 +1,8 @@
 //! Domains in which anybody may have an account.
 
-use super::Answer;
-use super::format::{self, Format, Kind, Linked, PAGE, date};
+use super::asked::{PAGE, page};
+use super::format::{Format, Kind, Linked, date};
+use super::{Answer, BAD_PAGE};
 use crate::clock::WallClock;
 use crate::control::Settings;
 use crate::control::app::App;
@@ -51,7 +52,7 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Answer {
     let format = Format::wanted(&headers);
-    let page = format::page(query.as_deref()).ok_or(super::BAD_PAGE)?;
+    let page = page(query.as_deref()).ok_or(BAD_PAGE)?;
     let settings = app.settings.load();
     let wall = app.cores.wall();
     let total = domains(&settings).count();

@@ -3,13 +3,11 @@
 //! Clients depend on which they get. In JSON-LD a list is an object with `hydra:member` and everything has `@id` and
 //! `@type`; in plain JSON a list is an array, and nothing has an `@`.
 
+use super::asked::{self, PAGE};
 use crate::clock::{Instant, WallClock};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
-
-/// Things on one page of a list.
-pub(super) const PAGE: usize = 30;
 
 /// In which form a client wants its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,18 +68,13 @@ impl Kind {
 }
 
 impl Format {
-    /// What the `Accept` fields of a request ask for: the form that is liked best, by its quality and then by its place.
-    /// JSON-LD where neither is named.
+    /// What the `Accept` fields of a request ask for.
     pub(in crate::control) fn wanted(headers: &HeaderMap) -> Self {
         let fields = headers.get_all(header::ACCEPT).iter();
-        let ranges = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
-        let mut best: Option<(u16, Self)> = None;
-        for (format, quality) in ranges.filter_map(range) {
-            if quality > best.map_or(0, |(quality, _)| quality) {
-                best = Some((quality, format));
-            }
+        match asked::prefers_plain(fields.map(HeaderValue::as_bytes)) {
+            true => Self::Plain,
+            false => Self::Hydra,
         }
-        best.map_or(Self::Hydra, |(_, format)| format)
     }
 
     /// What JSON-LD adds to a thing that stands by itself.
@@ -152,25 +145,6 @@ pub(super) fn answer(
     response
 }
 
-/// A form that a media range names, with its quality in thousandths. `None` for any other.
-fn range(range: &[u8]) -> Option<(Format, u16)> {
-    let text = std::str::from_utf8(range).ok()?;
-    let mut words = text.split(';').map(str::trim);
-    let format = match words.next()?.to_ascii_lowercase().as_str() {
-        "application/json" => Format::Plain,
-        "application/ld+json" | "application/*" | "*/*" => Format::Hydra,
-        _ => return None,
-    };
-    let quality = words.find_map(|word| {
-        let (name, value) = word.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
-    });
-    // What is no number is as good as none.
-    let quality = quality.and_then(|quality| quality.parse::<f32>().ok());
-    let quality = quality.filter(|it| (0.0..=1.0).contains(it)).unwrap_or(1.0);
-    Some((format, (quality * 1_000.0) as u16))
-}
-
 /// A page of a list.
 #[derive(Serialize)]
 struct Collection<T> {
@@ -221,18 +195,6 @@ impl View {
     }
 }
 
-/// The page that a query asks for, from 1 on; `None` if it is no number of a page. Nobody counts further than the last.
-pub(super) fn page(query: Option<&str>) -> Option<usize> {
-    let mut parameters = query.unwrap_or_default().split('&').rev();
-    let page = parameters.find_map(|it| it.strip_prefix("page="));
-    let Some(page) = page.filter(|page| !page.is_empty()) else {
-        return Some(1);
-    };
-    let is_number = page.bytes().all(|byte| byte.is_ascii_digit());
-    let page = page.parse().unwrap_or(usize::MAX / PAGE);
-    (is_number && page > 0).then(|| page.min(usize::MAX / PAGE))
-}
-
 /// A time as this API writes it: `2024-08-12T09:10:18+00:00`.
 pub(super) fn date(wall: &WallClock, at: Instant) -> String {
     let mut date = wall.rfc3339(at);
@@ -245,55 +207,6 @@ pub(super) fn date(wall: &WallClock, at: Instant) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_form_is_the_one_that_is_liked_best() {
-        use Format::{Hydra, Plain};
-        for (accept, format) in [
-            (None, Hydra),
-            (Some("*/*"), Hydra),
-            (Some("application/json"), Plain),
-            (Some("Application/JSON; charset=utf-8"), Plain),
-            (Some("application/ld+json"), Hydra),
-            (Some("application/json, text/plain, */*"), Plain),
-            (Some("*/*, application/json"), Hydra),
-            (Some("*/*;q=0.1, application/json"), Plain),
-            (Some("application/json;q=0.5, application/ld+json"), Hydra),
-            (Some("application/json; q=0, */*;q=0.1"), Hydra),
-            (Some("application/json; q=0"), Hydra),
-            (Some("text/html,application/xml;q=0.9"), Hydra),
-            (Some("application/json;q=none"), Plain),
-            (Some(",;,=;q="), Hydra),
-        ] {
-            let mut headers = HeaderMap::new();
-            if let Some(accept) = accept {
-                headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-            }
-            assert_eq!(Format::wanted(&headers), format, "{accept:?}");
-        }
-    }
-
-    #[test]
-    fn pages_are_numbers_from_one_on() {
-        for (query, wanted) in [
-            (None, Some(1)),
-            (Some(""), Some(1)),
-            (Some("page="), Some(1)),
-            (Some("page=1"), Some(1)),
-            (Some("order=x&page=17"), Some(17)),
-            (Some("page=3&page=4"), Some(4)),
-            (Some("page=0"), None),
-            (Some("page=-1"), None),
-            (Some("page=+1"), None),
-            (Some("page=x"), None),
-            (
-                Some("page=99999999999999999999999999"),
-                Some(usize::MAX / PAGE),
-            ),
-        ] {
-            assert_eq!(page(query), wanted, "{query:?}");
-        }
-    }
 
     #[test]
     fn the_view_is_there_when_there_is_more_than_a_page() {

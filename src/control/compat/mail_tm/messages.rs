@@ -1,9 +1,10 @@
 //! Messages: listed, read, marked, deleted, handed out.
 
-use super::format::{self, Format, PAGE};
+use super::asked::{PAGE, attachment_number, page};
+use super::format::{Format, Kind};
 use super::token::Bearer;
-use super::views::{INTRO_CHARS, Shown, Summary, attachment_number};
-use super::{Answer, body, source};
+use super::views::{INTRO_CHARS, Shown, Summary};
+use super::{Answer, BAD_PAGE, body, source};
 use crate::control::app::App;
 use crate::control::problem::Problem;
 use crate::control::{messages, reading};
@@ -50,7 +51,7 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Answer {
     let format = Format::wanted(&headers);
-    let page = format::page(query.as_deref()).ok_or(super::BAD_PAGE)?;
+    let page = page(query.as_deref()).ok_or(BAD_PAGE)?;
     let skip = (page - 1) * PAGE;
     let asked = app.ask(&bearer.holder, move |shard, holder, now| {
         let address = shard.state(holder, now)?.address;
@@ -65,7 +66,7 @@ pub(super) async fn list(
     let members: Vec<Summary> = pairs
         .map(|(entry, glance)| shown.listed(entry, glance))
         .collect();
-    Ok(format.page(format::Kind::Message, page, total, members))
+    Ok(format.page(Kind::Message, page, total, members))
 }
 
 /// One message by itself.

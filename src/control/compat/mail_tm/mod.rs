@@ -5,6 +5,7 @@
 //! nothing is kept for them. docs/compatibility.md says call by call what is the same and what is not.
 
 mod accounts;
+mod asked;
 mod body;
 mod domains;
 pub(super) mod errors;

@@ -1,6 +1,7 @@
 //! Messages as this API shows them.
 
 use super::Secrets;
+use super::asked::attachment_id;
 use super::format::{Format, Kind, Linked, date};
 use crate::clock::WallClock;
 use crate::config::sections::Verifications;
@@ -247,11 +248,8 @@ fn verified(entry: &Entry, how: Verifications) -> Value {
     }
 }
 
-/// What the ids of attachments begin with.
-const ATTACHMENT: &str = "ATTACH";
-
 fn attached(message: &str, attachment: &Attachment) -> Attached {
-    let id = format!("{ATTACHMENT}{:06}", attachment.index + 1);
+    let id = attachment_id(attachment.index);
     Attached {
         filename: attachment.name.clone(),
         content_type: attachment.kind.clone(),
@@ -265,39 +263,5 @@ fn attached(message: &str, attachment: &Attachment) -> Attached {
         size: attachment.size.div_ceil(1 << 10),
         download_url: format!("/messages/{message}/attachment/{id}"),
         id,
-    }
-}
-
-/// The number among the attachments, from 0, that an id names.
-pub(super) fn attachment_number(id: &str) -> Option<usize> {
-    let digits = id.strip_prefix(ATTACHMENT)?;
-    let is_number = digits.len() >= 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let number: usize = digits.parse().ok().filter(|_| is_number)?;
-    // One attachment has one id.
-    let is_short = digits.len() == 6 || !digits.starts_with('0');
-    number.checked_sub(1).filter(|_| is_short)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_of_attachments_count_from_one() {
-        for (id, number) in [
-            ("ATTACH000001", Some(0)),
-            ("ATTACH000012", Some(11)),
-            ("ATTACH1000000", Some(999_999)),
-            ("ATTACH000000", None),
-            ("ATTACH0000001", None),
-            ("ATTACH1", None),
-            ("attach000001", None),
-            ("ATTACH00000x", None),
-            ("ATTACH+00001", None),
-            ("ATTACH99999999999999999999999", None),
-            ("", None),
-        ] {
-            assert_eq!(attachment_number(id), number, "{id}");
-        }
     }
 }
