@@ -416,13 +416,75 @@ fn live_with_an_agent(gateway: &Gateway) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+const SESSION: &str = "marked-session-q7x";
+const PUBLIC: &str = "marked-public-q7x";
+
+/// Somebody has a session of GuerrillaMail's kind, gets mail, reads it, and forgets the address; and somebody reads mail that is
+/// everybody's, and deletes it. Returns what is dead then.
+fn live_with_a_session(gateway: &Gateway) -> Vec<(&'static str, Vec<u8>)> {
+    let get = |path: &str| request(gateway.http, "GET", path, None, "");
+    let made = get(&format!("/ajax.php?f=set_email_user&email_user={SESSION}"));
+    let sid = made.field("sid_token");
+    let secrets = vec![
+        ("the session", sid.as_bytes().to_vec()),
+        ("the address of the session", SESSION.as_bytes().to_vec()),
+        ("the public address", PUBLIC.as_bytes().to_vec()),
+    ];
+    let call = |query: &str| get(&format!("/ajax.php?f={query}&sid_token={sid}"));
+    plant(gateway, true, &format!("{SESSION}@mayfly.test"));
+    let listed = call("check_email").json();
+    assert_eq!(listed["list"][0]["mail_subject"], SUBJECT);
+    assert_eq!(call("fetch_email&email_id=2").json()["mail_id"], "2");
+
+    plant(gateway, false, &format!("{PUBLIC}@open.test"));
+    let mailbox = format!("/api/v1/mailbox/{PUBLIC}");
+    assert_eq!(get(&mailbox).json()[0]["subject"], SUBJECT);
+    let of = format!("login={PUBLIC}&domain=open.test");
+    for path in [
+        format!("{mailbox}/1"),
+        format!("{mailbox}/1/source"),
+        format!("/api/v1/?action=getMessages&{of}"),
+        format!("/api/v1/?action=readMessage&{of}&id=1"),
+    ] {
+        assert_eq!(get(&path).status, 200, "{path}");
+    }
+    let wrong = [
+        get(&format!("/ajax.php?f=check_email&sid_token={sid}x")),
+        get(&format!("/ajax.php?f={SESSION}&sid_token={sid}")),
+        get(&format!(
+            "/inbox?get_att={PUBLIC}&email_id=9&sid_token={sid}"
+        )),
+        get(&format!("{mailbox}/{SESSION}")),
+        get(&format!("/serve/mailbox/{PUBLIC}/1/attach/9/{SESSION}")),
+        get(&format!("/api/v1/?action={SESSION}&{of}")),
+        get(&format!("/api/v1/?action=readMessage&{of}&id={SESSION}")),
+        request(
+            gateway.http,
+            "PATCH",
+            &format!("{mailbox}/1"),
+            None,
+            SESSION,
+        ),
+    ];
+    for answer in wrong {
+        let text = format!("{}\n{}", answer.head, answer.text());
+        assert_unmarked("an error text", &text, &secrets);
+    }
+    assert_eq!(call("forget_me").json(), true);
+    let purged = request(gateway.http, "DELETE", &mailbox, None, "");
+    assert_eq!(purged.json(), "OK");
+    secrets
+}
+
 #[test]
 fn nothing_of_what_strangers_send_stays_anywhere() {
     let hash = mayfly::control::keys::hash(KEY.as_bytes());
     let settings = format!(
         "[server]\nlog_level = \"debug\"\n[store]\nexpires_soon = \"1s\"\n\
-         [compatibility]\nmail_tm = true\n[mcp]\nenabled = true\n\
+         [mcp]\nenabled = true\n\
          [webhooks]\nenabled = true\nallow_http = true\nports = []\nallow_networks = [\"127.0.0.1\"]\n\
+         [recipients]\ndomains = [\"mayfly.test\", \"open.test\"]\npublic_domains = [\"open.test\"]\n\
+         [compatibility]\nmail_tm = true\nguerrilla_mail = true\ninbucket = true\none_sec_mail = true\n\
          [plans]\noffered = [{{ name = \"marked\" }}]\nkeys = [{{ plan = \"marked\", hash = \"{hash}\" }}]\n"
     );
     let mut gateway = Gateway::start(&settings);
@@ -436,6 +498,7 @@ fn nothing_of_what_strangers_send_stays_anywhere() {
     secrets.extend(live_with_a_password(&gateway));
     secrets.extend(live_with_a_webhook(&gateway));
     secrets.extend(live_with_an_agent(&gateway));
+    secrets.extend(live_with_a_session(&gateway));
     gateway.await_metric("mayfly_store_mailboxes", "", 0);
     gateway.await_rest(0);
     // None but the one that asks.

@@ -50,6 +50,8 @@ pub(super) struct App {
     pub(super) passwords: Turns,
     /// Secrets of the APIs of other services.
     pub(super) compat: compat::Secrets,
+    /// Who hears of public mail.
+    pub(super) monitors: compat::inbucket::Monitors,
     /// Turns to take a message apart.
     pub(super) readers: Arc<Semaphore>,
     /// Never held across an await, and the control plane has one thread: nobody waits for it.
@@ -78,6 +80,7 @@ impl App {
             clients: Clients::default(),
             passwords: Turns::new(passwords_at_once),
             compat: compat::Secrets::draw(began),
+            monitors: compat::inbucket::Monitors::default(),
             readers: Arc::new(Semaphore::new(at_once)),
             rate: Mutex::new(RateLimiter::new(clients_max)),
             guard: Mutex::new(Guard::new(clients_max)),
@@ -114,7 +117,9 @@ impl App {
     fn core_of(&self, holder: &Holder) -> CoreId {
         match holder {
             Holder::Token(token) => self.cores.owner_of_token(token),
-            Holder::Operator(address) => self.cores.owner_of_address(address),
+            Holder::Operator(address) | Holder::Public(address) => {
+                self.cores.owner_of_address(address)
+            }
         }
     }
 

@@ -242,6 +242,11 @@ pub(super) async fn detail(
 /// One message, byte for byte.
 pub(super) async fn raw(app: &App, holder: &Holder, id: &str) -> Result<Response, Problem> {
     let message = message_of(app, holder, id).await?.message;
+    Ok(source_of(app, message))
+}
+
+/// A message byte for byte, to whoever may have it.
+pub(super) fn source_of(app: &App, message: Arc<Message>) -> Response {
     let length = message.body.len();
     let (ending, kind) = match message.encrypted {
         true => ("eml.age", "application/octet-stream"),
@@ -265,7 +270,7 @@ pub(super) async fn raw(app: &App, holder: &Holder, id: &str) -> Result<Response
     if let Ok(disposition) = HeaderValue::from_str(&name) {
         headers.insert(header::CONTENT_DISPOSITION, disposition);
     }
-    Ok(response)
+    response
 }
 
 /// Hands out a body piece by piece, without a copy.

@@ -5,8 +5,8 @@
 //! All of it may be slow without the mail noticing: the cores are reached only through their
 //! bounded inboxes, and whoever reads slowly is dropped.
 //!
-//! There is no TLS here (a reverse proxy's job), no cookie, no CORS, no redirect, and no token in
-//! any URL, log line or error.
+//! There is no TLS here (a reverse proxy's job), no CORS, no redirect, and no token in any log line or error; no cookie
+//! and no token in a URL, but where an API of another service asks for it ([`compat`]).
 
 mod answer;
 mod api;

@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod public;
 mod queries;
 pub mod webhooks;
 
@@ -25,6 +26,7 @@ use crate::filter::{Filter, Measure, Shown};
 use crate::mail::{Address, Ledger, Message, Reservation};
 use crate::slab::Slab;
 use crate::wheel::Wheel;
+use public::Public;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +52,8 @@ pub struct Shard<W> {
     wheel: Wheel<u32>,
     /// Messages in all mailboxes.
     messages: usize,
+    /// What is remembered of mailboxes that are everybody's, and who hears of them.
+    public: Public,
     tally: Tally,
     /// What is called for all mail of a domain.
     domain_callees: Box<[DomainCallee]>,
@@ -84,6 +88,7 @@ impl<W: Watcher> Shard<W> {
             ended: Filter::new(),
             wheel: Wheel::new(),
             messages: 0,
+            public: Public::default(),
             tally: Tally::default(),
             domain_callees: Box::default(),
             notices: Vec::new(),
@@ -119,10 +124,10 @@ impl<W: Watcher> Shard<W> {
             }
             (None, Existence::Required) => return Err(Unavailable::NoSuchMailbox),
             // Nobody may ever read it: who held the address is gone, and who gets it next must not.
-            (None, Existence::Implied) if self.has_ended(address, now) => {
+            (None, Existence::Implied | Existence::Public) if self.has_ended(address, now) => {
                 return Err(Unavailable::NoSuchMailbox);
             }
-            (None, Existence::Implied | Existence::Operators) => {
+            (None, Existence::Implied | Existence::Operators | Existence::Public) => {
                 let place = self.pay(ENTRY_COST_BYTES)?;
                 let mailbox = Mailbox::new(address.clone(), now, self.pay(MAILBOX_COST_BYTES)?);
                 if !mailbox.has_place(&self.budget, declared_bytes) {
@@ -131,7 +136,9 @@ impl<W: Watcher> Shard<W> {
                 (self.add(mailbox), place)
             }
         };
-        self.mailbox_mut(index).add_place(reservation);
+        let mailbox = self.mailbox_mut(index);
+        mailbox.add_place(reservation);
+        mailbox.is_public = existence == Existence::Public && mailbox.token.is_none();
         let mailbox = MailboxId(self.mailboxes.key_at(index).expect(LIVES));
         self.checked();
         let encryption_key = self.mailbox(index).encryption_key().cloned();
@@ -169,7 +176,7 @@ impl<W: Watcher> Shard<W> {
         self.evict_for(index, message.body.len() as u64);
         let kept = self.budget.message_ttl_max;
         let soon = self.budget.expires_soon;
-        let mailbox = self.mailbox_mut(index);
+        let mailbox = self.mailboxes.at_mut(index).expect(LIVES);
         debug_assert!(
             mailbox.encryption_key().is_none() || message.encrypted,
             "a lease says what its mailbox wants"
@@ -181,6 +188,10 @@ impl<W: Watcher> Shard<W> {
         let entry = mailbox.fill_place(message, kept, now);
         let kept_until = mailbox.promise(&entry, now);
         let arrived = Happened::Arrived(entry.sequence);
+        if mailbox.is_public {
+            let id = MailboxId(lease.mailbox.0);
+            self.public.arrived(id, &mailbox.address, &entry);
+        }
         let mut dropped = mailbox.tell(&Event::Arrived(entry));
         if took_more && mailbox.is_used_up() {
             dropped += mailbox.tell_soon(soon, now);
@@ -209,7 +220,9 @@ impl<W: Watcher> Shard<W> {
         match existence {
             Existence::Required if ending || unheld => Err(Unavailable::NoSuchMailbox),
             // Mail for this address will be welcome again soon.
-            Existence::Implied | Existence::Operators if ending => Err(Unavailable::MailboxFull),
+            Existence::Implied | Existence::Operators | Existence::Public if ending => {
+                Err(Unavailable::MailboxFull)
+            }
             _ if mailbox.is_used_up() => Err(Unavailable::UsedUp),
             _ if !mailbox.has_place(&self.budget, declared_bytes) => Err(Unavailable::MailboxFull),
             _ => Ok(()),
@@ -224,7 +237,7 @@ impl<W: Watcher> Shard<W> {
             let Some(gone) = mailbox.pop_oldest_if(|_| full) else {
                 return;
             };
-            let dropped = mailbox.tell_removed(&gone);
+            let dropped = self.public.tell_removed(mailbox, &gone);
             self.messages -= 1;
             self.tally.messages_evicted += 1;
             self.tally.watchers_dropped += dropped as u64;
@@ -371,11 +384,11 @@ impl<W: Watcher> Shard<W> {
     /// Deletes one message; says whether it was there. `None` if there is no such mailbox.
     pub fn delete(&mut self, holder: &Holder, sequence: Sequence, now: Instant) -> Option<bool> {
         let index = self.held(holder, now)?;
-        let mailbox = self.mailbox_mut(index);
+        let mailbox = self.mailboxes.at_mut(index).expect(LIVES);
         let Some(gone) = mailbox.take_message(sequence, now) else {
             return Some(false);
         };
-        let dropped = mailbox.tell_removed(&gone);
+        let dropped = self.public.tell_removed(mailbox, &gone);
         self.note(index, Happened::Deleted(sequence));
         self.messages -= 1;
         self.tally.messages_deleted += 1;
@@ -418,6 +431,10 @@ impl<W: Watcher> Shard<W> {
             Holder::Operator(address) => self.find(address).filter(|index| {
                 let mailbox = self.mailbox(*index);
                 mailbox.token.is_none() && (mailbox.leased > 0 || mailbox.has_mail(now))
+            }),
+            Holder::Public(address) => self.find(address).filter(|index| {
+                let mailbox = self.mailbox(*index);
+                mailbox.is_public && (mailbox.leased > 0 || mailbox.has_mail(now))
             }),
         }
     }
@@ -492,7 +509,7 @@ impl<W: Watcher> Shard<W> {
         {
             *work -= 1;
             let lag = now.since(mailbox.end_of(&gone));
-            let dropped = mailbox.tell_removed(&gone);
+            let dropped = self.public.tell_removed(mailbox, &gone);
             self.messages -= 1;
             self.tally.messages_expired += 1;
             self.tally.expiry_lag_max = self.tally.expiry_lag_max.max(lag);

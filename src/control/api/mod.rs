@@ -32,7 +32,7 @@ use super::page;
 use super::problem::Problem;
 use crate::metrics::process::Route;
 use crate::store::Holder;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -125,12 +125,16 @@ fn part(rest: &str) -> Route {
 }
 
 /// The web page for browsers, and for programs a few lines that say what to do.
-async fn root(headers: HeaderMap) -> Response {
+async fn root(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     if page::is_wanted(&headers) {
         return page::document(&headers);
     }
     let vary = [(header::VARY, HeaderValue::from_static("accept"))];
-    (vary, HELP).into_response()
+    let more = match app.settings.load().compatibility.guerrilla_mail {
+        true => compat::guerrilla::BOOTSTRAP,
+        false => "",
+    };
+    (vary, [HELP, more].concat()).into_response()
 }
 
 const HELP: &str = "mayfly: mail that lives only in memory, and only for a while\n\n\
