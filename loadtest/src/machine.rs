@@ -17,6 +17,8 @@ pub(crate) struct Machine {
     pub(crate) descriptors_max: u64,
     pub(crate) listen_backlog_max: String,
     pub(crate) rust: String,
+    /// Optimised, or with debug assertions; of the generator, and of the server that is built with it.
+    pub(crate) profile: String,
     pub(crate) mayfly: String,
 }
 
@@ -50,6 +52,12 @@ impl Machine {
             descriptors_max: limit.maximum.unwrap_or(u64::MAX),
             listen_backlog_max: first_line("/proc/sys/net/core/somaxconn"),
             rust: version("rustc", &["--version"]),
+            profile: if cfg!(debug_assertions) {
+                "debug"
+            } else {
+                "release: thin LTO, 1 codegen unit"
+            }
+            .to_owned(),
             mayfly: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

@@ -19,17 +19,32 @@ fn stat(pid: u32) -> Option<Vec<String>> {
     Some(rest.split_whitespace().map(str::to_owned).collect())
 }
 
-/// A process and all below it.
-pub(crate) fn tree(root: u32) -> Vec<u32> {
-    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry
+/// All processes.
+fn entries() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        entry
             .file_name()
             .to_str()
             .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
+    })
+}
+
+/// Ticks of a process: utime, stime, and those of children that have ended.
+fn used_ticks(fields: &[String]) -> f64 {
+    let ticks = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|field| field.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
+    (11..=14).map(ticks).sum()
+}
+
+/// A process and all below it.
+pub(crate) fn tree(root: u32) -> Vec<u32> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    for pid in entries() {
         if let Some(parent) = stat(pid).and_then(|fields| fields.get(1)?.parse().ok()) {
             children.entry(parent).or_default().push(pid);
         }
@@ -46,18 +61,17 @@ pub(crate) fn tree(root: u32) -> Vec<u32> {
 
 /// CPU seconds of a process and all below it, those that have ended and were waited for included.
 pub(crate) fn cpu_seconds(root: u32) -> f64 {
-    let used = |pid: &u32| {
-        let fields = stat(*pid).unwrap_or_default();
-        let ticks = |at: usize| {
-            fields
-                .get(at)
-                .and_then(|field| field.parse::<f64>().ok())
-                .unwrap_or(0.0)
-        };
-        // utime, stime, cutime, cstime
-        (11..=14).map(ticks).sum::<f64>()
-    };
-    tree(root).iter().map(used).sum::<f64>() / ticks_per_second()
+    let used = tree(root)
+        .into_iter()
+        .filter_map(stat)
+        .map(|fields| used_ticks(&fields));
+    used.sum::<f64>() / ticks_per_second()
+}
+
+/// CPU seconds of this process alone.
+pub(crate) fn own_cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// Memory that a process and all below it have for themselves, in bytes: what is shared is divided by those who share it.
@@ -92,7 +106,8 @@ pub(crate) fn resident(pid: u32) -> Option<u64> {
     )
 }
 
-/// Seconds that all CPUs together have worked for anybody, interrupts left out.
+/// Seconds that all CPUs together have worked for programs: without interrupts, and without the kernel's own threads, which mostly work
+/// for the load.
 pub(crate) fn machine_busy_seconds() -> f64 {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     let first = text.lines().next().unwrap_or_default();
@@ -102,7 +117,15 @@ pub(crate) fn machine_busy_seconds() -> f64 {
         .filter_map(|field| field.parse().ok())
         .collect();
     // user, nice, system
-    fields.iter().take(3).sum::<f64>() / ticks_per_second()
+    fields.iter().take(3).sum::<f64>() / ticks_per_second() - kernel_threads_seconds()
+}
+
+/// CPU seconds of the children of kthreadd, which is process 2 where it can be seen.
+fn kernel_threads_seconds() -> f64 {
+    let ticks = entries()
+        .filter_map(stat)
+        .filter(|fields| fields.get(1).is_some_and(|parent| parent == "2"));
+    ticks.map(|fields| used_ticks(&fields)).sum::<f64>() / ticks_per_second()
 }
 
 /// Remembers a group, to end it if we are ended.

@@ -139,8 +139,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        process::signal(self.child.id(), rustix::process::Signal::KILL);
-        let _ = self.child.wait();
+        // Its number may be somebody else's when it has been waited for.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            process::signal(self.child.id(), rustix::process::Signal::KILL);
+            let _ = self.child.wait();
+        }
         process::ended(self.child.id());
     }
 }

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::job::{Job, Kind, only_loopback};
 use crate::pacer::Pacer;
 use crate::payload::Payloads;
+use crate::process::own_cpu_seconds;
 use crate::tally::{Clocks, Measure, Tally};
 use crate::watcher;
 use crate::wire::Wire;
@@ -189,7 +190,7 @@ async fn work(
         opened: RefCell::new([0; 3]),
     });
     let streams = watcher::open(&shared).await?;
-    let cpu = own_cpu();
+    let cpu = own_cpu_seconds();
     let began = Instant::now();
     let work = Rc::new(Work {
         total: load.messages,
@@ -217,7 +218,7 @@ async fn work(
     tally.events = events;
     tally.tokens = tokens;
     tally.seconds = seconds;
-    tally.generator_cpu_seconds = own_cpu() - cpu;
+    tally.generator_cpu_seconds = own_cpu_seconds() - cpu;
     tally.numbered = work.next.get();
     tally.unsent = if load.kind == Kind::Send {
         work.total - work.next.get()
@@ -231,12 +232,6 @@ async fn work(
     ] = *shared.opened.borrow();
     tally.latencies = shared.clocks.borrow().taken();
     Ok(tally)
-}
-
-/// CPU time of this process, user and system.
-fn own_cpu() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 async fn report(work: &Work, say: &dyn Fn(&Word)) {

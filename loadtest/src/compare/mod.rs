@@ -169,27 +169,24 @@ pub(crate) fn compare(setting: &Setting) -> Result<Comparison, Failure> {
     })
 }
 
-/// One server's turn in a round; the CPU seconds that it and the generators used.
+/// One server's turn in a round; the CPU seconds that it, the generators and we used.
 fn turn(
     candidate: &Candidate,
     compared: &mut Compared,
     extent: Extent,
     first: bool,
 ) -> Result<f64, Failure> {
+    let own = process::own_cpu_seconds();
     let server = candidate.start()?;
-    let mut ours = 0.0;
+    let mut generators = 0.0;
     let mut tallies = Vec::new();
     let mut loads: Vec<(&str, Load)> = closed(extent).into();
     if first {
         loads.push(("open", open(extent)));
     }
-    for (name, load) in loads {
-        let (measured, tally) = measure(
-            &server,
-            &load,
-            1 + u32::try_from(tallies.len()).unwrap_or_default(),
-        )?;
-        ours += measured.cpu_seconds + tally.generator_cpu_seconds;
+    for (worker, (name, load)) in (1..).zip(loads) {
+        let (measured, tally) = measure(&server, &load, worker)?;
+        generators += tally.generator_cpu_seconds;
         compared
             .workloads
             .entry(name.to_owned())
@@ -197,17 +194,16 @@ fn turn(
             .push(measured);
         tallies.push((load, tally));
     }
+    counted(&server, &tallies)?;
     if first {
         let (held, each) = hold(&server, extent.held.min(candidate.connections_max))?;
         compared.held = held;
         compared.connection_bytes = each;
         let (seconds, cpu) = smtp_source(&server, extent.smtp_source_messages)?;
         compared.smtp_source_seconds = seconds;
-        ours += cpu;
-    } else {
-        counted(&server, &tallies)?;
+        generators += cpu;
     }
-    let ours = ours.max(process::cpu_seconds(server.pid()));
+    let ours = generators + process::cpu_seconds(server.pid()) + process::own_cpu_seconds() - own;
     server.stop()?;
     Ok(ours)
 }

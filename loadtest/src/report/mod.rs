@@ -136,6 +136,7 @@ impl Results {
             descriptors_max,
             listen_backlog_max,
             rust,
+            profile,
             mayfly,
         } = machine;
         let kind = if *is_virtual { "virtual" } else { "bare metal" };
@@ -147,7 +148,7 @@ impl Results {
         };
         format!(
             "| | |\n|---|---|\n| Date, version of mayfly | {date}, {mayfly}{size} |\n| CPU | {cpus} × {cpu} ({kind}), shared by server and generator |\n\
-             | Memory | {} |\n| Kernel | {kernel} |\n| Descriptors of a process, backlog | {}, {listen_backlog_max} |\n| Rust, profile | {rust}; release: thin LTO, 1 codegen unit |\n\n",
+             | Memory | {} |\n| Kernel | {kernel} |\n| Descriptors of a process, backlog | {}, {listen_backlog_max} |\n| Rust, profile | {rust}; {profile} |\n\n",
             bytes(*memory_bytes),
             grouped(*descriptors_max)
         )
