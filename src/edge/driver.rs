@@ -10,7 +10,7 @@ use super::link::{Filled, Link};
 use crate::clock::Instant;
 use crate::mail::message::QueueId;
 use crate::mail::{BodyWriter, Reservation};
-use crate::metrics::{ClientLimit, Ended, Handshake, Listener, TlsVersion};
+use crate::metrics::{ClientLimit, Ended, Handshake, Listener, Progress, TlsVersion};
 use crate::policy::pressure::Pressure;
 use crate::smtp::session::Profile;
 use crate::smtp::{
@@ -120,7 +120,9 @@ impl Driver<'_> {
             if tls_is_withheld {
                 return Err(Ended::TlsFailed);
             }
+            self.arrival.progress = Progress::Tls;
             Box::pin(self.handshake(live.tls_of(door.number))).await?;
+            self.arrival.progress = Progress::Connected;
         }
         self.level = self.core.level();
         let profile = Profile {
@@ -169,6 +171,9 @@ impl Driver<'_> {
             }
             self.link
                 .feed(|input| session.receive(input, self.core.now(), self.core.metrics()));
+            if let Some(progress) = session.progress() {
+                self.arrival.progress = progress;
+            }
         }
     }
 
