@@ -205,6 +205,7 @@ impl Candidate {
             held: 0,
             connection_bytes: None,
             smtp_source_seconds: None,
+            smtp_source_messages: 0,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The part of the page that compares servers.
 
 use super::svg::Bars;
-use super::{CHARTS, Files, median, microseconds, spread};
+use super::{CHARTS, Files, median, microseconds, rate as rate_cell, spread};
 use crate::compare::{Compared, Comparison, Measured};
 use crate::summary::{bytes, duration, grouped};
 use std::fmt::Write as _;
@@ -28,7 +28,7 @@ pub(super) fn section(comparison: &Comparison, files: &mut Files) -> String {
         };
         let rate = |workload: &str| {
             median(figures(compared, workload, Measured::rate).into_iter())
-                .map_or_else(|| "–".to_owned(), |rate| grouped(rate as u64))
+                .map_or_else(|| "–".to_owned(), rate_cell)
         };
         let _ = writeln!(
             page,
@@ -44,13 +44,13 @@ pub(super) fn section(comparison: &Comparison, files: &mut Files) -> String {
         );
     }
     page.push_str("\nMedian (smallest–largest) of the rounds.\n\n");
-    page.push_str("| server | steady: data to 250, p50 | p99 | kept, saturated: p50 | p99 | memory of a connection | `smtp-source -c -l 5000 -s 100 -m 10000` |\n|---|---|---|---|---|---|---|\n");
+    page.push_str("| server | steady: data to 250, p50 | p99 | kept, saturated: p50 | p99 | memory of a connection | `smtp-source -c -l 5000 -s 100` |\n|---|---|---|---|---|---|---|\n");
     for compared in &servers {
         page.push_str(&latencies(compared));
     }
     page.push_str("\nA connection's memory is what so many idle ones that have said EHLO add to the server's processes, divided by their number; the kernel's share is not in it.\n\n");
     for sentence in &comparison.left_out {
-        let _ = writeln!(page, "Left out: {sentence}.");
+        let _ = writeln!(page, "- left out: {sentence}");
     }
     if !comparison.left_out.is_empty() {
         page.push('\n');
@@ -114,7 +114,9 @@ fn latencies(compared: &Compared) -> String {
     );
     let field = compared
         .smtp_source_seconds
-        .map_or_else(|| "–".to_owned(), |seconds| format!("{seconds:.1} s"));
+        .map_or_else(|| "–".to_owned(), |seconds| {
+            format!("{} messages in {seconds:.1} s", grouped(u64::from(compared.smtp_source_messages)))
+        });
     format!(
         "| {} | {} | {} | {} | {} | {memory} | {field} |\n",
         compared.name,

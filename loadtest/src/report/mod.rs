@@ -181,6 +181,15 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     values.get(values.len().checked_sub(1)? / 2).copied()
 }
 
+/// A rate as a cell of a table.
+fn rate(value: f64) -> String {
+    if value < 10.0 {
+        format!("{value:.1}")
+    } else {
+        grouped(value.round() as u64)
+    }
+}
+
 /// Microseconds as a cell of a table.
 fn microseconds(value: f64) -> String {
     if value < 100.0 {
@@ -261,5 +270,6 @@ mod tests {
             "20.0 us (10.0 us–1,500 us)"
         );
         assert_eq!(spread(&[20.0], microseconds), "20.0 us");
+        assert_eq!([rate(0.26), rate(1234.5)], ["0.3", "1,235"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The part of the page about the scenarios.
 
 use super::svg::{Lines, Scale};
-use super::{CHARTS, Files, median, microseconds, spread};
+use super::{CHARTS, Files, median, microseconds, rate as rate_cell, spread};
 use crate::results::{Outcome, Round};
 use crate::summary::{bytes, duration, grouped};
 use crate::tally::{Measure, Recorded, Tally};
@@ -93,7 +93,7 @@ fn row(outcome: &Outcome) -> String {
         outcome.scenario,
         anchor(&outcome.title),
         grouped(counted.sent),
-        middle(&rate).map_or_else(|| "–".to_owned(), |rate| grouped(rate as u64)),
+        middle(&rate).map_or_else(|| "–".to_owned(), rate_cell),
         spread(&cpu, microseconds),
         time(0.5),
         time(0.99),

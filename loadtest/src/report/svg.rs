@@ -189,9 +189,11 @@ impl Lines<'_> {
 
     /// The lowest and the highest value of the axis, and where it has lines.
     fn heights(&self, values: impl Iterator<Item = f64>) -> (f64, f64, Vec<f64>) {
-        let (least, most) = values.fold((f64::MAX, f64::MIN_POSITIVE), |(least, most), value| {
+        // Nothing measured is drawn like something small.
+        let (least, most) = values.fold((1e12_f64, 1e-9_f64), |(least, most), value| {
             (least.min(value), most.max(value))
         });
+        let least = least.min(most);
         match self.scale {
             Scale::Linear => {
                 let decade = 10_f64.powf(most.log10().floor());
