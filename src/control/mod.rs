@@ -29,11 +29,13 @@ mod proof;
 pub mod rate;
 mod reading;
 mod recovery;
+pub mod status;
 mod token;
 mod view;
 mod views;
 mod wire;
 
+pub(crate) use proof::zero_bits;
 pub use token::{Token, TokenKey};
 
 use crate::config::sections::Http;
