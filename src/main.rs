@@ -42,6 +42,9 @@ fn main() -> ExitCode {
         Some(Command::Mailbox(arguments)) => cli::mailbox(&arguments),
         Some(Command::Status(arguments)) => cli::status(&arguments),
         Some(Command::Doctor(arguments)) => cli::doctor(&arguments),
+        Some(Command::Top(arguments)) => cli::top(&arguments),
+        Some(Command::Completions(arguments)) => cli::completions(&arguments),
+        Some(Command::Man(arguments)) => cli::man(&arguments),
     };
     exit.into()
 }

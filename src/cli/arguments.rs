@@ -2,7 +2,9 @@
 
 use super::doctor::DoctorArguments;
 use super::mailbox::MailboxArguments;
+use super::pages::{CompletionsArguments, ManArguments};
 use super::status::StatusArguments;
+use super::top::TopArguments;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -64,6 +66,12 @@ pub enum Command {
     Status(StatusArguments),
     /// Says whether this machine can run mayfly, and what to change about it.
     Doctor(DoctorArguments),
+    /// Watches a running mayfly: rates, latency, memory, cores, refusals.
+    Top(TopArguments),
+    /// Prints what makes a shell complete the commands.
+    Completions(CompletionsArguments),
+    /// Prints a page for man, or writes all of them.
+    Man(ManArguments),
 }
 
 /// What is done with keys.

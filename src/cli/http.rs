@@ -18,8 +18,10 @@ use hyper_util::rt::TokioExecutor;
 use rustls::crypto::aws_lc_rs;
 use serde_json::Value;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
 /// How long a connection may take to be made, TLS excepted.
@@ -144,6 +146,9 @@ impl fmt::Debug for Client {
     }
 }
 
+/// Signals that tell the process to end.
+pub(super) struct StopSignals([Signal; 3]);
+
 /// An answer that comes piece by piece.
 #[derive(Debug)]
 pub(super) struct Stream<'a> {
@@ -251,6 +256,32 @@ impl Client {
     /// Lets time pass.
     pub(super) fn pause(&self, time: Duration) {
         self.runtime.block_on(tokio::time::sleep(time));
+    }
+
+    /// Takes note of signals that tell the process to end, from now on.
+    pub(super) fn stop_signals(&self) -> io::Result<StopSignals> {
+        self.runtime.block_on(async {
+            Ok(StopSignals([
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::hangup())?,
+            ]))
+        })
+    }
+
+    /// Whether such a signal has come.
+    pub(super) fn told_to_stop(&self, signals: &mut StopSignals) -> bool {
+        let [terminate, interrupt, hang_up] = &mut signals.0;
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => true,
+                _ = interrupt.recv() => true,
+                _ = hang_up.recv() => true,
+                // One turn of the runtime is what it takes to notice.
+                () = tokio::time::sleep(Duration::from_millis(1)) => false,
+            }
+        })
     }
 
     fn once(&self, call: &Call<'_>) -> Result<Response<Incoming>, Failure> {

@@ -299,6 +299,21 @@ impl<L> Session<L> {
         )
     }
 
+    /// Where it is, in a word: for logs.
+    #[must_use]
+    pub const fn stage_word(&self) -> &'static str {
+        match self.stage {
+            Stage::Idle | Stage::AskImpersonate(_) | Stage::AwaitImpersonate(_) => "idle",
+            Stage::Envelope(_) | Stage::AskRecipient(..) | Stage::AwaitRecipient(..) => "envelope",
+            Stage::AskBegin(_) | Stage::AwaitBegin(_) => "begin",
+            Stage::Data(_) | Stage::AskGrow(_) | Stage::AwaitGrow(_) => "data",
+            Stage::InChunk(_) | Stage::BetweenChunks(_) | Stage::InUnwantedChunk(_) => "chunk",
+            Stage::AskMessage(_) | Stage::AwaitMessage => "message",
+            Stage::StartTls => "starttls",
+            Stage::Ending(_) => "ending",
+        }
+    }
+
     /// What to do next. Replies that wait are sent first, unless the driver has input left and
     /// more replies will come.
     pub fn next_action(&mut self) -> Action<L> {

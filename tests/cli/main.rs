@@ -5,6 +5,8 @@ mod fake;
 #[path = "../gateway/mod.rs"]
 mod gateway;
 mod mailbox;
+mod operator;
+mod pages;
 mod user;
 
 use std::path::Path;

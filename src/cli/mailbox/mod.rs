@@ -86,7 +86,7 @@ pub fn run(arguments: &MailboxArguments) -> Exit {
 }
 
 /// A length of time: `90s`, `5m`, or a number of seconds.
-fn span(text: &str) -> Result<Duration, String> {
+pub(super) fn span(text: &str) -> Result<Duration, String> {
     if let Ok(secs) = text.parse() {
         return Ok(Duration::from_secs(secs));
     }
