@@ -255,7 +255,9 @@ impl Client {
 
     /// Lets time pass.
     pub(super) fn pause(&self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        // Made inside of the runtime, whose clock it goes by.
+        self.runtime
+            .block_on(async { tokio::time::sleep(time).await });
     }
 
     /// Takes note of signals that tell the process to end, from now on.

@@ -7,6 +7,9 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use std::path::PathBuf;
 
+/// When the commands were last changed, for the foot of a page.
+const DATE: &str = "2026-11-26";
+
 /// The arguments of `mayfly completions`.
 #[derive(Args, Debug)]
 pub struct CompletionsArguments {
@@ -72,6 +75,7 @@ fn page_of(root: &clap::Command, words: &[String]) -> Result<Vec<u8>, Failure> {
 fn render(command: &clap::Command) -> Result<Vec<u8>, Failure> {
     let mut page = Vec::new();
     Man::new(command.clone())
+        .date(DATE)
         .manual("mayfly")
         .source(concat!("mayfly ", env!("CARGO_PKG_VERSION")))
         .render(&mut page)

@@ -24,8 +24,7 @@ pub(super) fn start(settings: &Server) {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    let colours = io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none();
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let no_journal = match settings.log_format {
         LogFormat::Journald => to_journal(level).err(),
         LogFormat::Json | LogFormat::Text => None,

@@ -1,8 +1,8 @@
 //! `mayfly mailbox`, as scripts and people use it.
 
 use crate::fake::{Fake, answer, head};
-use crate::gateway::{Client, Gateway, OPEN_DOORS, PATIENCE, tools};
-use crate::user::{User, outcome};
+use crate::gateway::{Gateway, OPEN_DOORS, PATIENCE, tools};
+use crate::user::User;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -186,7 +186,11 @@ fn messages_are_listed_read_and_deleted() {
             .contains("From: Jörg <joerg@harbour.test>\n")
     );
     let raw = user.succeeds("mailbox read 1 --raw");
-    assert!(raw.ends_with(&invoice), "byte for byte");
+    let source = gateway.get("/api/v1/messages/1/raw", &token_of(&user)).body;
+    assert!(
+        raw.as_bytes() == source && raw.contains("JVBERi0xLjQK"),
+        "byte for byte"
+    );
     user.succeeds("mailbox read 1 --attachment 1 -o invoice.pdf");
     let file = user.home().join("invoice.pdf");
     assert!(std::fs::read(&file).expect("written").starts_with(b"%PDF"));
@@ -239,10 +243,7 @@ fn a_terminal_is_never_told_what_to_do_by_a_mail() {
         subject,
         "clear \u{1b}[2J\u{9b}2J screen\u{202e}txt",
     );
-    let plain = User {
-        variables: vec![("NO_COLOR".to_owned(), "1".to_owned())],
-        ..User::again(&user)
-    };
+    let plain = User::again(&user).with("NO_COLOR", "1");
     for words in [
         "mailbox list",
         "mailbox read",
@@ -469,7 +470,7 @@ fn a_server_that_asks_for_patience_gets_some() {
 fn what_is_no_mayfly_and_what_is_not_there_is_said() {
     let folder = tempfile("strangers");
     let html =
-        "HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 9\r\n\r\n<p>\u{1b}[2J";
+        "HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 7\r\n\r\n<p>\u{1b}[2J";
     let elsewhere = "HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let server = Fake::with(vec![
         html.to_owned(),

@@ -4,6 +4,7 @@
 mod fake;
 #[path = "../gateway/mod.rs"]
 mod gateway;
+mod logs;
 mod mailbox;
 mod operator;
 mod pages;

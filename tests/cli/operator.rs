@@ -1,8 +1,9 @@
 //! What whoever runs a server asks: status, doctor, top.
 
-use crate::gateway::{Gateway, OPEN_DOORS, tools};
+use crate::gateway::{Gateway, OPEN_DOORS, poll, tools};
 use crate::user::User;
 use serde_json::{Value, json};
+use std::net::TcpListener;
 
 /// A gateway that holds a message.
 fn busy() -> (Gateway, User) {
@@ -128,7 +129,7 @@ fn a_doctor_looks_at_the_machine_for_the_settings() {
         assert!(finding["why"].is_string(), "{finding}");
     }
     drop(gateway);
-    let stranger = std::net::TcpListener::bind(ports.smtp).expect("it is free now");
+    let stranger = poll(|| TcpListener::bind(ports.smtp).map_err(|why| why.to_string()));
     settings("[server]\ncore = 1\n");
     let (code, words, summary) = user.runs("doctor -c mayfly.toml --no-dns");
     assert_eq!(code, Some(1), "{words}");

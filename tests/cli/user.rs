@@ -32,7 +32,7 @@ pub(crate) struct User {
     server: String,
     operator: String,
     /// More of their environment.
-    pub(crate) variables: Vec<(String, String)>,
+    variables: Vec<(String, String)>,
 }
 
 impl User {

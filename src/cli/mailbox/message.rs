@@ -151,7 +151,7 @@ mod tests {
         let line = in_one_line(&hostile(), PLAIN);
         assert_eq!(
             line,
-            "   7  2026-11-22T10:00:07Z  J\u{fffd}[31mörg\u{fffd} <joerg@harbour.te…  Your code\u{fffd} is 1  [1234]"
+            "   7  2026-11-22T10:00:07Z  J\u{fffd}[31mörg\u{fffd} <joerg@harbour.test>   Your code\u{fffd} is 1  [1234]"
         );
         let page = page(&hostile(), PLAIN);
         let expected = "\
