@@ -10,8 +10,8 @@
 mod measure;
 
 pub use measure::{
-    Counter, Cube, Declaration, Family, Gauge, Grid, Histogram, Kind, Label, LabelSet, Latency,
-    Levels, Metric, Reading, Scale, Seconds, Size, Stay, Time,
+    Counter, Cube, Declaration, Family, Gauge, Grid, Histogram, Histograms, Kind, Label, LabelSet,
+    Latency, Levels, Metric, Reading, Scale, Seconds, Size, Stay, Time,
 };
 
 /// Declares the enums that serve as labels.
@@ -119,6 +119,24 @@ labels! {
         TlsFailures = "tls_failures",
     }
 
+    /// Why a connection could not be accepted.
+    AcceptError as "reason" {
+        Aborted = "aborted",
+        Descriptors = "descriptors",
+        Memory = "memory",
+        Other = "other",
+    }
+
+    /// How far a session had come.
+    Progress as "stage" {
+        Connected = "connected",
+        Data = "data",
+        Envelope = "envelope",
+        Greeted = "greeted",
+        Storing = "storing",
+        Tls = "tls",
+    }
+
     /// How a session ended.
     Ended as "how" {
         Error = "error",
@@ -154,7 +172,15 @@ labels! {
         UsedUp = "used_up",
     }
 
-    /// Why a message was refused after its recipients had been accepted.
+    /// Where in its transaction a message was refused.
+    RejectedAt as "stage" {
+        Chunk = "chunk",
+        Data = "data",
+        Mail = "mail",
+        Message = "message",
+    }
+
+    /// Why a message was refused.
     Rejected as "reason" {
         Attachment = "attachment",
         BareNewline = "bare_newline",
@@ -163,6 +189,7 @@ labels! {
         NulByte = "nul_byte",
         TooBig = "too_big",
         TooManyHops = "too_many_hops",
+        TooManyMessages = "too_many_messages",
         TryLater = "try_later",
     }
 
@@ -219,6 +246,12 @@ macro_rules! metrics {
 
 /// What one core counts is summed over the cores, but for these, which are shown for each core.
 pub const PER_CORE: &[&str] = &[
+    "mayfly_core_busy_seconds_total",
+    "mayfly_core_cpu_seconds_total",
+    "mayfly_core_loop_stalls_total",
+    "mayfly_core_run_delay_seconds_total",
+    "mayfly_core_tasks",
+    "mayfly_inbox_full_total",
     "mayfly_inbox_waiting_requests",
     "mayfly_smtp_connections",
     "mayfly_store_mailboxes",
@@ -226,7 +259,8 @@ pub const PER_CORE: &[&str] = &[
 ];
 
 metrics! {
-    /// What one core counts. The core is the only writer, but for the depth of its inbox, which a scrape looks up.
+    /// What one core counts. The core is the only writer, but for what a scrape looks up: the depth of its inbox, and what the
+    /// kernel says of its thread.
     #[repr(align(128))]
     pub struct CoreMetrics;
     /// Connections accepted, by kind of listener.
@@ -240,15 +274,15 @@ metrics! {
     client_limits_hit as "mayfly_client_limits_hit_total": Family<ClientLimit>,
     /// Steps to a level of pressure, by the level that was reached.
     pressure_steps as "mayfly_pressure_steps_total": Family<Pressure>,
-    /// Sessions that ended, by how.
-    smtp_sessions_ended as "mayfly_smtp_sessions_ended_total": Family<Ended>,
+    /// Sessions that ended, by how, and by how far they had come when the client was last waited for.
+    smtp_sessions_ended as "mayfly_smtp_sessions_ended_total": Grid<Ended, Progress>,
     /// Connections that a proxy opened for itself, to see whether mayfly lives. They are in none of the other counts of
     /// connections and sessions.
     smtp_health_checks as "mayfly_smtp_health_checks_total": Counter,
     /// Time from accepting a connection to its end.
     smtp_session_duration as "mayfly_smtp_session_duration_seconds": Histogram<Stay>,
-    /// Failed accepts. Accepting pauses when descriptors run out, so this grows slowly even then.
-    smtp_accept_errors as "mayfly_smtp_accept_errors_total": Counter,
+    /// Failed accepts, by why. Accepting pauses when descriptors run out, so this grows slowly even then.
+    smtp_accept_errors as "mayfly_smtp_accept_errors_total": Family<AcceptError>,
     /// Commands read.
     smtp_commands as "mayfly_smtp_commands_total": Family<Command>,
     /// Replies sent.
@@ -257,8 +291,9 @@ metrics! {
     smtp_offences as "mayfly_smtp_protocol_offences_total": Family<Offence>,
     /// Messages answered with 250 after their data.
     messages_accepted as "mayfly_messages_accepted_total": Counter,
-    /// Messages refused after their recipients had been accepted.
-    messages_rejected as "mayfly_messages_rejected_total": Family<Rejected>,
+    /// Messages refused, by where in their transaction and why: at MAIL, at DATA, at a chunk of BDAT, or behind the whole
+    /// message. Refused recipients are counted by themselves.
+    messages_rejected as "mayfly_messages_rejected_total": Grid<RejectedAt, Rejected>,
     /// Messages stored whose 250 could not be sent, because the connection was lost; the sender will send them again.
     messages_unconfirmed as "mayfly_messages_unconfirmed_total": Counter,
     /// Transactions that ended before their message was complete.
@@ -317,6 +352,18 @@ metrics! {
     loop_turns as "mayfly_core_loop_turns_total": Counter,
     /// Time that turns of the core's loop took, waiting excluded.
     loop_busy as "mayfly_core_loop_turn_duration_seconds": Histogram<Latency>,
+    /// Time that the core's loop was at work, waiting excluded.
+    busy as "mayfly_core_busy_seconds_total": Seconds,
+    /// Processor time of the core's thread, in user and kernel mode.
+    cpu as "mayfly_core_cpu_seconds_total": Seconds,
+    /// Time that the core's thread was ready to run and had no processor.
+    run_delay as "mayfly_core_run_delay_seconds_total": Seconds,
+    /// Turns of the core's loop that took a tenth of a second or more. All sessions of the core wait for such a turn.
+    loop_stalls as "mayfly_core_loop_stalls_total": Counter,
+    /// How much later than asked the core woke up, when it slept until a set time.
+    loop_lag as "mayfly_core_loop_lag_seconds": Histogram<Latency>,
+    /// Connections that the core's ring has places for now: those with a task, and those that are being closed.
+    tasks as "mayfly_core_tasks": Gauge,
     /// Times the pool of receive buffers ran dry.
     buffers_exhausted as "mayfly_core_receive_buffers_exhausted_total": Counter,
 }
@@ -338,7 +385,7 @@ pub fn manual() -> String {
             .labels
             .iter()
             .map(|(name, values)| match values {
-                // The only label with one value is the version, which this page must outlive.
+                // Only what says which build this is has one value, and this page must outlive it.
                 [_] => format!("`{name}`"),
                 values => format!("`{name}`: {}", values.join(", ")),
             })

@@ -6,7 +6,9 @@ mod harness;
 
 use harness::{converse, profile, tight_limits};
 use mayfly::clock::Instant;
-use mayfly::metrics::{Command, CoreMetrics, Offence, RecipientResult, Rejected, ReplyCode};
+use mayfly::metrics::{
+    Command, CoreMetrics, Offence, RecipientResult, Rejected, RejectedAt, ReplyCode,
+};
 use mayfly::settings::Span;
 use mayfly::smtp::{Action, Limits, Question, Reply, Session, Verdict};
 use std::sync::Arc;
@@ -127,7 +129,10 @@ fn each_transaction_in_chunks_is_counted_once() {
                 other => panic!("not expected: {other:?}"),
             }
         }
-        let rejected = |why| metrics.messages_rejected.of(why).value();
+        let rejected = |why| {
+            let at_a_chunk = metrics.messages_rejected.of(RejectedAt::Chunk, why);
+            at_a_chunk.value()
+        };
         (
             metrics.smtp_commands.of(Command::Bdat).value(),
             rejected(Rejected::Memory)

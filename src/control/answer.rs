@@ -51,9 +51,8 @@ pub(super) async fn answer(
     requests.add_shared(1);
     if !waits {
         let span = app.cores.now().since(started);
-        app.metrics
-            .http_request_duration
-            .observe_shared(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
+        let durations = app.metrics.http_request_duration.of(route);
+        durations.observe_duration_shared(span);
     }
     response
 }

@@ -5,6 +5,7 @@
 //! has no way to set a histogram's buckets and no counters with fractions, so those are written
 //! here in the same format.
 
+use crate::edge::ring::process::allocator_committed_bytes;
 use crate::edge::{CoreId, Cores};
 use crate::metrics::process::ProcessMetrics;
 use crate::metrics::{CoreMetrics, Declaration, Kind, PER_CORE, Reading, declarations};
@@ -22,10 +23,14 @@ pub(super) fn render(cores: &Cores, process: &ProcessMetrics) -> String {
     process.store_bytes_limit.set(cores.ledger().limit());
     let level = cores.barometer().level();
     process.pressure_level.set(level as u64);
+    process.memory_committed.set(allocator_committed_bytes());
     read_process(process);
     for (number, core) in cores.metrics().iter().enumerate() {
-        let waiting = cores.inbox(CoreId(number)).waiting();
-        core.inbox_waiting.set(waiting as u64);
+        let id = CoreId(number);
+        core.inbox_waiting.set(cores.inbox(id).waiting() as u64);
+        if let Some(thread) = cores.thread(id) {
+            read_thread(thread, core);
+        }
     }
     let mut page = Page::new();
     for (number, core) in cores.metrics().iter().enumerate() {
@@ -54,8 +59,8 @@ fn labelled(declaration: &Declaration, values: &[&'static str]) -> Labels {
 struct Page {
     /// By name and labels.
     values: BTreeMap<(&'static str, Labels), u64>,
-    histograms: BTreeMap<&'static str, Histogram>,
-    seconds: BTreeMap<&'static str, f64>,
+    histograms: BTreeMap<(&'static str, Labels), Histogram>,
+    seconds: BTreeMap<(&'static str, Labels), f64>,
 }
 
 #[derive(Default)]
@@ -86,14 +91,17 @@ impl Page {
                 *self.values.entry((declaration.name, labels)).or_default() += value;
             }
             Reading::Seconds(value) => {
-                *self.seconds.entry(declaration.name).or_default() += value;
+                *self.seconds.entry((declaration.name, labels)).or_default() += value;
             }
             Reading::Histogram {
                 buckets,
                 shown,
                 sum,
             } => {
-                let histogram = self.histograms.entry(declaration.name).or_default();
+                let histogram = self
+                    .histograms
+                    .entry((declaration.name, labels))
+                    .or_default();
                 histogram.shown = shown.to_vec();
                 histogram.buckets.resize(buckets.len(), 0);
                 for (total, count) in histogram.buckets.iter_mut().zip(buckets) {
@@ -126,12 +134,7 @@ impl Page {
             Kind::Gauge => recorder.describe_gauge(name, None, help),
             Kind::Histogram => return,
         }
-        let first = (declaration.name, Labels::new());
-        let series = self
-            .values
-            .range(first..)
-            .take_while(|((name, _), _)| *name == declaration.name);
-        for ((_, labels), value) in series {
+        for (labels, value) in series(&self.values, declaration.name) {
             let labels: Vec<Label> = labels
                 .iter()
                 .map(|(name, value)| Label::new(*name, value.clone()))
@@ -148,30 +151,88 @@ impl Page {
     /// Writes what the exporter cannot.
     fn append(&self, declaration: &Declaration, page: &mut String) {
         let name = declaration.name;
-        let mut write = |text: std::fmt::Arguments<'_>| {
-            page.write_fmt(text)
-                .unwrap_or_else(|_| unreachable!("writing to a String does not fail"));
+        let mut seconds = series(&self.seconds, name).peekable();
+        let mut histograms = series(&self.histograms, name).peekable();
+        let kind = match (seconds.peek(), histograms.peek()) {
+            (Some(_), _) => "counter",
+            (_, Some(_)) => "histogram",
+            (None, None) => return,
         };
         let help = declaration.help.trim();
-        if let Some(seconds) = self.seconds.get(name) {
-            write(format_args!(
-                "# HELP {name} {help}\n# TYPE {name} counter\n{name} {seconds}\n\n"
-            ));
+        write(
+            page,
+            format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"),
+        );
+        for (labels, seconds) in seconds {
+            let labels = in_braces(labels, None);
+            write(page, format_args!("{name}{labels} {seconds}\n"));
         }
-        if let Some(histogram) = self.histograms.get(name) {
-            write(format_args!(
-                "# HELP {name} {help}\n# TYPE {name} histogram\n"
-            ));
+        for (labels, histogram) in histograms {
             let mut count = 0;
             let ends = histogram.shown.iter().copied().chain(["+Inf"]);
             for (end, bucket) in ends.zip(&histogram.buckets) {
                 count += bucket;
-                write(format_args!("{name}_bucket{{le=\"{end}\"}} {count}\n"));
+                let labels = in_braces(labels, Some(end));
+                write(page, format_args!("{name}_bucket{labels} {count}\n"));
             }
-            let sum = histogram.sum;
-            write(format_args!("{name}_sum {sum}\n{name}_count {count}\n\n"));
+            let (labels, sum) = (in_braces(labels, None), histogram.sum);
+            write(
+                page,
+                format_args!("{name}_sum{labels} {sum}\n{name}_count{labels} {count}\n"),
+            );
         }
+        page.push('\n');
     }
+}
+
+/// The series of one metric, in the order of their labels.
+fn series<'a, T>(
+    all: &'a BTreeMap<(&'static str, Labels), T>,
+    name: &'static str,
+) -> impl Iterator<Item = (&'a Labels, &'a T)> {
+    all.range((name, Labels::new())..)
+        .take_while(move |((found, _), _)| *found == name)
+        .map(|((_, labels), value)| (labels, value))
+}
+
+/// Labels as the format wants them. Their values are words of ours, in which nothing needs to be escaped.
+fn in_braces(labels: &Labels, end: Option<&str>) -> String {
+    let all = labels
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .chain(end.map(|end| ("le", end)));
+    let all: Vec<String> = all
+        .map(|(name, value)| format!("{name}=\"{value}\""))
+        .collect();
+    match all.is_empty() {
+        true => String::new(),
+        false => format!("{{{}}}", all.join(",")),
+    }
+}
+
+fn write(page: &mut String, text: std::fmt::Arguments<'_>) {
+    page.write_fmt(text)
+        .unwrap_or_else(|_| unreachable!("writing to a String does not fail"));
+}
+
+/// Reads what the kernel says of a core's thread: nanoseconds on a processor, nanoseconds of waiting for one
+/// (Documentation/scheduler/sched-stats.rst). A kernel without these statistics leaves both at zero.
+fn read_thread(thread: u32, core: &CoreMetrics) {
+    let path = format!("/proc/self/task/{thread}/schedstat");
+    if let Some((ran, waited)) = std::fs::read_to_string(path)
+        .ok()
+        .as_deref()
+        .and_then(schedule)
+    {
+        core.cpu.set(ran);
+        core.run_delay.set(waited);
+    }
+}
+
+fn schedule(stat: &str) -> Option<(Duration, Duration)> {
+    let mut fields = stat.split_ascii_whitespace();
+    let mut nanos = || fields.next()?.parse().ok().map(Duration::from_nanos);
+    Some((nanos()?, nanos()?))
 }
 
 /// Reads what the kernel says of this process. What cannot be read stays as it was.
@@ -210,6 +271,7 @@ fn read_stat(stat: &str, process: &ProcessMetrics) {
     process.cpu.set(Duration::from_micros(micros));
     let page_bytes = rustix::param::page_size() as u64;
     process.resident_memory.set(field(24) * page_bytes);
+    process.virtual_memory.set(field(23));
     if let Some(booted_at) = boot_time() {
         let started_at = booted_at + field(22) / ticks_a_second;
         process.process_start_time.set(started_at);
@@ -252,12 +314,17 @@ mod tests {
             core.smtp_connections_total.of(Listener::Smtp).add(5);
             core.message_size.observe(2_000);
             core.smtp_commands.of(Command::Mail).add(1);
+            core.busy.add(Duration::from_millis(1_250));
         }
         let process = ProcessMetrics::default();
         let ok = process
             .http_requests
             .of(Route::Messages, Method::Get, Status::S200);
         ok.add_shared(7);
+        process
+            .http_request_duration
+            .of(Route::Messages)
+            .observe_shared(300);
         render(&cores, &process)
     }
 
@@ -275,6 +342,10 @@ mod tests {
             "mayfly_message_size_bytes_count 2",
             "mayfly_http_requests_total{route=\"messages\",method=\"get\",code=\"200\"} 7",
             "mayfly_store_bytes_limit 1048576",
+            "mayfly_core_busy_seconds_total{core=\"1\"} 1.25",
+            "mayfly_http_request_duration_seconds_bucket{route=\"messages\",le=\"0.00025\"} 0",
+            "mayfly_http_request_duration_seconds_bucket{route=\"messages\",le=\"0.0005\"} 1",
+            "mayfly_http_request_duration_seconds_count{route=\"messages\"} 1",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
         }
@@ -308,6 +379,15 @@ mod tests {
         assert_eq!(listen_overflows(netstat), Some(22));
         assert_eq!(listen_overflows("TcpExt: ListenDrops\nTcpExt: 3\n"), None);
         assert_eq!(listen_overflows(""), None);
+    }
+
+    #[test]
+    fn a_thread_says_how_long_it_ran_and_waited() {
+        let (ran, waited) = (Duration::from_nanos(1_156_909), Duration::from_nanos(123));
+        assert_eq!(schedule("1156909 123 2\n"), Some((ran, waited)));
+        for odd in ["", "1156909\n", "a b c\n"] {
+            assert_eq!(schedule(odd), None, "{odd}");
+        }
     }
 
     #[test]

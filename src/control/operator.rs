@@ -100,7 +100,10 @@ async fn ready(State(app): State<Arc<App>>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let began = app.cores.now();
     let page = metrics_page::render(&app.cores, &app.metrics);
+    let took = app.cores.now().since(began);
+    app.metrics.scrape_duration.observe_duration_shared(took);
     let version = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, version)], page).into_response()
 }

@@ -15,7 +15,7 @@ use super::tracer::Spent;
 use super::windows::Windows;
 use crate::clock::{Instant, Stamps, WallClock};
 use crate::mail::message::QueueId;
-use crate::metrics::{ClientLimit, CoreMetrics, Ended, Label as _};
+use crate::metrics::{ClientLimit, CoreMetrics, Ended, Label as _, Progress};
 use crate::policy::admission::{self, Admission, Evidence, Refusal};
 use crate::policy::pressure::{self, Pin, Pressure};
 use crate::store::{HashKey, Lease};
@@ -105,6 +105,8 @@ pub struct Arrival {
     pub client: IpAddr,
     /// Counts it until it is dropped.
     pub counted: Counted,
+    /// How far its session has come.
+    pub progress: Progress,
     purpose: Purpose,
     since: Instant,
 }
@@ -139,6 +141,7 @@ impl Arrival {
             door,
             client,
             counted,
+            progress: Progress::Connected,
             purpose,
             since: core.now(),
         }
@@ -151,7 +154,8 @@ impl Arrival {
             return;
         }
         metrics.smtp_connections.decrement();
-        metrics.smtp_sessions_ended.of(how).increment();
+        let ended = metrics.smtp_sessions_ended.of(how, self.progress);
+        ended.increment();
         let lasted = core.now().since(self.since);
         metrics.smtp_session_duration.observe_duration(lasted);
         if core.live().log_client_addresses {

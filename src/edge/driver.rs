@@ -11,7 +11,7 @@ use super::tracer::Tracing;
 use crate::clock::Instant;
 use crate::mail::message::QueueId;
 use crate::mail::{BodyWriter, Reservation};
-use crate::metrics::{ClientLimit, Ended, Handshake, Listener, TlsVersion};
+use crate::metrics::{ClientLimit, Ended, Handshake, Listener, Progress, TlsVersion};
 use crate::policy::pressure::Pressure;
 use crate::smtp::session::Profile;
 use crate::smtp::{
@@ -125,7 +125,9 @@ impl Driver<'_> {
             if tls_is_withheld {
                 return Err(Ended::TlsFailed);
             }
+            self.arrival.progress = Progress::Tls;
             Box::pin(self.handshake(live.tls_of(door.number))).await?;
+            self.arrival.progress = Progress::Connected;
         }
         self.level = self.core.level();
         let profile = Profile {
@@ -170,7 +172,7 @@ impl Driver<'_> {
                 }
                 Step::Send(bytes) => {
                     self.tracing
-                        .sends(self.core, session.stage_word(), bytes.len());
+                        .sends(self.core, session.progress(), bytes.len());
                     self.send(bytes).await?;
                 }
                 // A handshake is rare and needs much room: not in every task.
@@ -178,6 +180,9 @@ impl Driver<'_> {
                 Step::Wait(deadline) => self.wait(&mut session, deadline).await?,
             }
             self.feed(&mut session);
+            if let Some(progress) = session.progress() {
+                self.arrival.progress = progress;
+            }
         }
     }
 

@@ -20,7 +20,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use tokio::sync::{mpsc, oneshot};
 
 /// A core's mailboxes, watched through bounded channels of the control plane.
@@ -234,6 +234,8 @@ pub struct Cores {
 struct Shared {
     inboxes: Box<[Inbox]>,
     metrics: Box<[CoreMetrics]>,
+    /// The kernel's numbers of the cores' threads; zero before they have begun.
+    threads: Box<[AtomicU32]>,
     key: HashKey,
     ledger: Ledger,
     barometer: Barometer,
@@ -259,6 +261,7 @@ impl Cores {
             shared: Arc::new(Shared {
                 inboxes,
                 metrics: (0..count).map(|_| CoreMetrics::default()).collect(),
+                threads: (0..count).map(|_| AtomicU32::new(0)).collect(),
                 key,
                 ledger,
                 barometer: Barometer::new(count),
@@ -283,6 +286,17 @@ impl Cores {
     #[must_use]
     pub fn metrics(&self) -> &[CoreMetrics] {
         &self.shared.metrics
+    }
+
+    /// Notes which thread a core is. It calls this itself, once.
+    pub fn note_thread(&self, core: CoreId, thread: u32) {
+        self.shared.threads[core.0].store(thread, Ordering::Relaxed);
+    }
+
+    /// The kernel's number of a core's thread, once it has begun.
+    #[must_use]
+    pub fn thread(&self, core: CoreId) -> Option<u32> {
+        Some(self.shared.threads[core.0].load(Ordering::Relaxed)).filter(|thread| *thread > 0)
     }
 
     /// The byte budget.

@@ -11,7 +11,7 @@ use super::core::Core;
 use super::tls::Agreed;
 use crate::clock::Instant;
 use crate::config::sections::Server;
-use crate::metrics::{CoreMetrics, Ended, Family, Label, TlsVersion};
+use crate::metrics::{CoreMetrics, Ended, Family, Label, Progress, TlsVersion};
 use std::cell::Cell;
 use std::fmt::Write as _;
 
@@ -131,7 +131,7 @@ impl Tracing {
     }
 
     /// Replies go out; tells what led to them.
-    pub(super) fn sends(&mut self, core: &Core, stage: &'static str, bytes: usize) {
+    pub(super) fn sends(&mut self, core: &Core, stage: Option<Progress>, bytes: usize) {
         let Some((trace, after_ms, happened)) = self.line(core) else {
             return;
         };
@@ -141,6 +141,7 @@ impl Tracing {
             offences,
             received,
         } = happened;
+        let stage = stage.map_or("ending", |stage| Progress::VALUES[stage.index()]);
         let [commands, replies, offences] = [commands, replies, offences].map(Tally::shown);
         tracing::info!(
             core = core.id().0,

@@ -10,7 +10,7 @@ use super::inbox::{Notice, Request};
 use super::questions::Answer;
 use super::ring::{Turn, process};
 use crate::clock::Instant;
-use crate::metrics::Gone;
+use crate::metrics::{AcceptError, Gone};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -35,6 +35,9 @@ const WAKES_PER_TURN: usize = 2048;
 /// keeps what was freed for later use, which is right for a busy core and wrong after a burst.
 const RETURN_AFTER: u64 = 1000;
 const RETURN_PAUSE: Duration = Duration::from_secs(1);
+
+/// A turn of the loop that takes so long is a stall. The sentence of the metric that counts them says so.
+const STALL: Duration = Duration::from_millis(100);
 
 /// How long accepting rests when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -88,17 +91,25 @@ impl Turns {
             } else {
                 Duration::ZERO
             };
+            let due = may_sleep.then(|| core.clock.now().plus(patience));
             core.ring.turn(patience, &mut turn)?;
             inbox.hush();
             let began = core.clock.now();
             core.now.set(began);
+            let metrics = core.metrics();
+            if let Some(due) = due.filter(|due| *due <= began) {
+                metrics.loop_lag.observe_duration(began.since(due));
+            }
             busy = self.take(&mut turn);
             // Whoever was woken runs now.
             glommio::executor().yield_task_queue_now().await;
-            let metrics = core.metrics();
             metrics.loop_turns.increment();
             let took = core.clock.now().since(began);
             metrics.loop_busy.observe_duration(took);
+            metrics.busy.add(took);
+            if took >= STALL {
+                metrics.loop_stalls.increment();
+            }
             // A single long turn is an accident (the machine slept, or served somebody else), two are a queue.
             let lag = took.min(std::mem::replace(&mut lag_before, took));
             core.cores.barometer().note_lag(core.id.0, lag);
@@ -113,8 +124,9 @@ impl Turns {
         }
         let more_to_greet = self.arrivals.release();
         let now = self.core.now();
-        for (listener, _error) in turn.accept_failed.drain(..) {
-            self.core.metrics().smtp_accept_errors.increment();
+        for (listener, error) in turn.accept_failed.drain(..) {
+            let errors = &self.core.metrics().smtp_accept_errors;
+            errors.of(accept_error(&error)).increment();
             self.paused.push((listener, now.plus(ACCEPT_PAUSE)));
         }
         self.paused.retain(|(listener, until)| {
@@ -320,7 +332,18 @@ impl Turns {
                 .store_expiry_lag
                 .observe_duration(tally.expiry_lag_max);
         }
+        metrics.tasks.set(self.core.ring.connections() as u64);
         let exhausted = self.core.ring.exhausted() - metrics.buffers_exhausted.value();
         metrics.buffers_exhausted.add(exhausted);
+    }
+}
+
+/// How the metrics name what accept(2) says.
+fn accept_error(error: &io::Error) -> AcceptError {
+    match error.raw_os_error() {
+        Some(libc::ECONNABORTED) => AcceptError::Aborted,
+        Some(libc::EMFILE | libc::ENFILE) => AcceptError::Descriptors,
+        Some(libc::ENOBUFS | libc::ENOMEM) => AcceptError::Memory,
+        _ => AcceptError::Other,
     }
 }

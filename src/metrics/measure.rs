@@ -241,6 +241,29 @@ impl<S: Scale> Histogram<S> {
     }
 }
 
+/// One histogram for each value of a label. Those that have seen nothing are not shown.
+#[derive(Debug)]
+pub struct Histograms<L: Label, S: Scale> {
+    histograms: Box<[Histogram<S>]>,
+    label: std::marker::PhantomData<L>,
+}
+
+impl<L: Label, S: Scale> Default for Histograms<L, S> {
+    fn default() -> Self {
+        Self {
+            histograms: L::VALUES.iter().map(|_| Histogram::default()).collect(),
+            label: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<L: Label, S: Scale> Histograms<L, S> {
+    /// The histogram of one value.
+    pub fn of(&self, label: L) -> &Histogram<S> {
+        &self.histograms[label.index()]
+    }
+}
+
 /// Durations from half a millisecond to ten seconds, observed in microseconds.
 #[derive(Debug)]
 pub struct Latency;
@@ -294,8 +317,17 @@ impl Time for Stay {}
 impl<S: Time> Histogram<S> {
     /// Counts one duration.
     pub fn observe_duration(&self, span: Duration) {
-        self.observe(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
+        self.observe(micros(span));
     }
+
+    /// Counts one duration where several threads write.
+    pub fn observe_duration_shared(&self, span: Duration) {
+        self.observe_shared(micros(span));
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Message sizes from 1 KiB to 32 MiB.
@@ -328,10 +360,14 @@ pub type LabelSet = (&'static str, &'static [&'static str]);
 pub struct Seconds(Counter);
 
 impl Seconds {
-    /// Sets the total.
+    /// Sets the total, when somebody else keeps the count.
     pub fn set(&self, total: Duration) {
-        self.0
-            .set(u64::try_from(total.as_micros()).unwrap_or(u64::MAX));
+        self.0.set(micros(total));
+    }
+
+    /// Adds a span. One writer.
+    pub fn add(&self, span: Duration) {
+        self.0.add(micros(span));
     }
 }
 
@@ -418,20 +454,40 @@ impl<L: Label> Metric for Family<L> {
     }
 }
 
+impl<S: Scale> Histogram<S> {
+    #[allow(clippy::cast_precision_loss)] // A sum of microseconds stays exact for 285 years.
+    fn reading(&self) -> Reading<'static> {
+        Reading::Histogram {
+            buckets: self.buckets.iter().map(Counter::value).collect(),
+            shown: S::SHOWN,
+            sum: self.sum.value() as f64 / S::PER_BASE_UNIT,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.buckets.iter().all(|bucket| bucket.value() == 0)
+    }
+}
+
 impl<S: Scale> Metric for Histogram<S> {
     const KIND: Kind = Kind::Histogram;
     const LABELS: &'static [LabelSet] = &[];
 
-    #[allow(clippy::cast_precision_loss)] // A sum of microseconds stays exact for 285 years.
     fn read(&self, each: &mut dyn FnMut(&[&'static str], Reading<'_>)) {
-        each(
-            &[],
-            Reading::Histogram {
-                buckets: self.buckets.iter().map(Counter::value).collect(),
-                shown: S::SHOWN,
-                sum: self.sum.value() as f64 / S::PER_BASE_UNIT,
-            },
-        );
+        each(&[], self.reading());
+    }
+}
+
+impl<L: Label, S: Scale> Metric for Histograms<L, S> {
+    const KIND: Kind = Kind::Histogram;
+    const LABELS: &'static [LabelSet] = &[(L::NAME, L::VALUES)];
+
+    fn read(&self, each: &mut dyn FnMut(&[&'static str], Reading<'_>)) {
+        for (histogram, value) in self.histograms.iter().zip(L::VALUES) {
+            if !histogram.is_empty() {
+                each(&[value], histogram.reading());
+            }
+        }
     }
 }
 
@@ -443,11 +499,8 @@ impl<A: Label, B: Label> Metric for Grid<A, B> {
         let pairs = A::VALUES
             .iter()
             .flat_map(|first| B::VALUES.iter().map(move |second| [*first, *second]));
-        // Most pairs never happen; a series appears with its first count.
         for (counter, pair) in self.counters.iter().zip(pairs) {
-            if counter.value() > 0 {
-                each(&pair, Reading::Counter(counter.value()));
-            }
+            each(&pair, Reading::Counter(counter.value()));
         }
     }
 }
@@ -465,7 +518,7 @@ impl<A: Label, B: Label, C: Label> Metric for Cube<A, B, C> {
         for first in A::VALUES {
             for second in B::VALUES {
                 for (third, counter) in C::VALUES.iter().zip(&mut counters) {
-                    // As with [`Grid`]: a series appears with its first count.
+                    // Most combinations never happen; a series appears with its first count.
                     if counter.value() > 0 {
                         each(&[first, second, third], Reading::Counter(counter.value()));
                     }

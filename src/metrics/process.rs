@@ -5,8 +5,8 @@
 #![forbid(unsafe_code)]
 
 use super::{
-    Counter, Cube, Declaration, Family, Gauge, Histogram, Kind, Label, LabelSet, Latency, Levels,
-    Metric, Reading, Seconds,
+    Counter, Cube, Declaration, Family, Gauge, Histogram, Histograms, Kind, Label, LabelSet,
+    Latency, Levels, Metric, Reading, Seconds,
 };
 
 labels! {
@@ -164,23 +164,36 @@ impl Status {
     }
 }
 
+/// The version of mayfly.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit that this was built from, as far as `build.rs` knew it; else `unknown`.
+pub const COMMIT: &str = env!("MAYFLY_COMMIT");
+
+/// The version of the compiler that built this.
+pub const RUSTC: &str = env!("MAYFLY_RUSTC");
+
 /// The fact that this version runs: always 1.
 #[derive(Debug, Default)]
 pub struct Build;
 
 impl Metric for Build {
     const KIND: Kind = Kind::Gauge;
-    const LABELS: &'static [LabelSet] = &[("version", &[env!("CARGO_PKG_VERSION")])];
+    const LABELS: &'static [LabelSet] = &[
+        ("version", &[VERSION]),
+        ("commit", &[COMMIT]),
+        ("rustc", &[RUSTC]),
+    ];
 
     fn read(&self, each: &mut dyn FnMut(&[&'static str], Reading<'_>)) {
-        each(&[env!("CARGO_PKG_VERSION")], Reading::Gauge(1));
+        each(&[VERSION, COMMIT, RUSTC], Reading::Gauge(1));
     }
 }
 
 metrics! {
     /// What the process counts beside its cores. Any thread may write.
     pub struct ProcessMetrics;
-    /// The running version; the value is always 1.
+    /// The running version, the commit that it was built from and the compiler; the value is always 1.
     build_info as "mayfly_build_info": Build,
     /// When mayfly became ready to serve, in seconds since 1970.
     start_time as "mayfly_start_time_seconds": Gauge,
@@ -204,8 +217,9 @@ metrics! {
     store_bytes_limit as "mayfly_store_bytes_limit": Gauge,
     /// HTTP requests answered, by part of the interface, method and status.
     http_requests as "mayfly_http_requests_total": Cube<Route, Method, Status>,
-    /// Time from the head of an HTTP request to the head of its answer; calls that wait for mail and event streams are left out.
-    http_request_duration as "mayfly_http_request_duration_seconds": Histogram<Latency>,
+    /// Time from the head of an HTTP request to the head of its answer, by part of the interface; calls that wait for mail and
+    /// event streams are left out.
+    http_request_duration as "mayfly_http_request_duration_seconds": Histograms<Route, Latency>,
     /// HTTP connections open now.
     http_connections as "mayfly_http_connections": Gauge,
     /// HTTP connections closed unanswered because too many were open, of all clients or of this one.
@@ -219,10 +233,16 @@ metrics! {
     /// Creations of mailboxes that were refused, by why: a wrong key, as many mailboxes as the plan allows, no proof of work or a
     /// wrong one, too many creations in the last minute.
     http_creations_refused as "mayfly_http_creations_refused_total": Family<CreationRefused>,
+    /// Time that making this page took, for the scrapes before this one.
+    scrape_duration as "mayfly_scrape_duration_seconds": Histogram<Latency>,
+    /// Memory that the allocator holds from the system: in use by mayfly, or kept for use.
+    memory_committed as "mayfly_memory_committed_bytes": Gauge,
     /// Processor time used, user and system.
     cpu as "process_cpu_seconds_total": Seconds,
     /// Resident memory.
     resident_memory as "process_resident_memory_bytes": Gauge,
+    /// Address space in use.
+    virtual_memory as "process_virtual_memory_bytes": Gauge,
     /// File descriptors open in the table of the main thread; cores with tables of their own are not counted.
     open_fds as "process_open_fds": Gauge,
     /// File descriptors that one table may hold.

@@ -291,6 +291,7 @@ async fn begin(
             return Ok(());
         }
     };
+    plan.cores.note_thread(id, process::this_thread());
     let core = Core::new(Parts {
         id,
         shard: CoreShard::new(

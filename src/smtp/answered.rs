@@ -8,7 +8,7 @@ use super::transaction::{Transaction, rejected_for};
 use super::xclient::Attributes;
 use super::{CloseReason, Protocol, Receipt};
 use crate::mail::{BodyWriter, Recipient};
-use crate::metrics::{RecipientResult, Rejected};
+use crate::metrics::{RecipientResult, Rejected, RejectedAt};
 
 impl<L> Session<L> {
     pub(super) fn recipient_answered(
@@ -82,7 +82,8 @@ impl<L> Session<L> {
             }
             Err(reply) => {
                 drop(transaction);
-                self.message_refused(&reply, rejected_for(&reply), turn);
+                let at_data = (RejectedAt::Data, rejected_for(&reply));
+                self.message_refused(&reply, at_data, turn);
             }
         }
     }
@@ -104,13 +105,21 @@ impl<L> Session<L> {
                 self.say(&Reply::Held(receipt), turn);
                 self.stop_if_idle(turn);
             }
-            Err(reply) => self.message_refused(&reply, rejected_for(&reply), turn),
+            Err(reply) => {
+                let behind = (RejectedAt::Message, rejected_for(&reply));
+                self.message_refused(&reply, behind, turn);
+            }
         }
     }
 
     /// The transaction is over, without a message.
-    pub(super) fn message_refused(&mut self, reply: &Reply, why: Rejected, turn: Turn<'_>) {
-        turn.metrics.messages_rejected.of(why).increment();
+    pub(super) fn message_refused(
+        &mut self,
+        reply: &Reply,
+        (at, why): (RejectedAt, Rejected),
+        turn: Turn<'_>,
+    ) {
+        turn.metrics.messages_rejected.of(at, why).increment();
         if reply.closes() {
             return self.end(reply, CloseReason::Misbehaved, turn);
         }

@@ -15,7 +15,7 @@ use super::reply::Reply;
 use super::session::{Session, Stage, Turn};
 use super::transaction::{Progress, Transaction};
 use super::{CloseReason, Extension};
-use crate::metrics::{Offence, Rejected};
+use crate::metrics::{Offence, Rejected, RejectedAt};
 
 impl<L> Session<L> {
     /// BDAT. It takes its chunk in any case, so that the next command is found behind it.
@@ -148,6 +148,7 @@ fn refuse_chunks<L>(
     (reply, why): (Reply, Rejected),
     turn: Turn<'_>,
 ) {
-    turn.metrics.messages_rejected.of(why).increment();
+    let rejected = turn.metrics.messages_rejected.of(RejectedAt::Chunk, why);
+    rejected.increment();
     transaction.refuse_chunks(reply);
 }

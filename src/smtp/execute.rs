@@ -9,7 +9,7 @@ use super::transaction::Transaction;
 use super::xclient::Attributes;
 use super::{CloseReason, Extension};
 use crate::mail::{Recipient, ReversePath};
-use crate::metrics::{Command as Verb, Offence, RecipientResult};
+use crate::metrics::{Command as Verb, Offence, RecipientResult, Rejected, RejectedAt};
 use std::sync::Arc;
 
 impl<L> Session<L> {
@@ -89,16 +89,19 @@ impl<L> Session<L> {
             return self.refuse(&Reply::NonAsciiAddress, Offence::Syntax, turn);
         }
         let limits = &self.profile.limits;
+        let rejected = |why| turn.metrics.messages_rejected.of(RejectedAt::Mail, why);
         if limits.messages_per_session_max > 0 && self.messages >= limits.messages_per_session_max {
+            rejected(Rejected::TooManyMessages).increment();
             return self.end(&Reply::TooManyMessages, CloseReason::Misbehaved, turn);
         }
         let declared_bytes = parameters.size.unwrap_or(0);
         if declared_bytes > limits.message_bytes_max.0 {
             let normally = self.profile.message_bytes_max_normally.0;
-            let reply = match declared_bytes > normally {
-                true => Reply::TooBig,
-                false => Reply::SizeNotNow,
+            let (reply, why) = match declared_bytes > normally {
+                true => (Reply::TooBig, Rejected::TooBig),
+                false => (Reply::SizeNotNow, Rejected::Memory),
             };
+            rejected(why).increment();
             return self.answer_junk(&reply, turn);
         }
         self.messages = self.messages.saturating_add(1);

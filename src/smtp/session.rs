@@ -12,7 +12,7 @@ use super::xclient::Attributes;
 use super::{Action, CloseReason, Extensions, Limits, Offer, Protocol, Question, Verdict};
 use crate::clock::Instant;
 use crate::mail::Recipient;
-use crate::metrics::{Command as Verb, CoreMetrics, Offence};
+use crate::metrics::{Command as Verb, CoreMetrics, Offence, Progress as Progressed, RejectedAt};
 use crate::settings::Bytes;
 use std::borrow::Cow;
 use std::fmt;
@@ -299,19 +299,31 @@ impl<L> Session<L> {
         )
     }
 
-    /// Where it is, in a word: for logs.
+    /// How far it has come, for the metrics; `None` once the last reply was given.
     #[must_use]
-    pub const fn stage_word(&self) -> &'static str {
-        match self.stage {
-            Stage::Idle | Stage::AskImpersonate(_) | Stage::AwaitImpersonate(_) => "idle",
-            Stage::Envelope(_) | Stage::AskRecipient(..) | Stage::AwaitRecipient(..) => "envelope",
-            Stage::AskBegin(_) | Stage::AwaitBegin(_) => "begin",
-            Stage::Data(_) | Stage::AskGrow(_) | Stage::AwaitGrow(_) => "data",
-            Stage::InChunk(_) | Stage::BetweenChunks(_) | Stage::InUnwantedChunk(_) => "chunk",
-            Stage::AskMessage(_) | Stage::AwaitMessage => "message",
-            Stage::StartTls => "starttls",
-            Stage::Ending(_) => "ending",
-        }
+    pub const fn progress(&self) -> Option<Progressed> {
+        Some(match &self.stage {
+            Stage::Idle
+            | Stage::InUnwantedChunk(_)
+            | Stage::AskImpersonate(_)
+            | Stage::AwaitImpersonate(_) => match self.hello {
+                Some(_) => Progressed::Greeted,
+                None => Progressed::Connected,
+            },
+            Stage::Envelope(_)
+            | Stage::AskRecipient(..)
+            | Stage::AwaitRecipient(..)
+            | Stage::AskBegin(_)
+            | Stage::AwaitBegin(_) => Progressed::Envelope,
+            Stage::Data(_)
+            | Stage::InChunk(_)
+            | Stage::BetweenChunks(_)
+            | Stage::AskGrow(_)
+            | Stage::AwaitGrow(_) => Progressed::Data,
+            Stage::AskMessage(_) | Stage::AwaitMessage => Progressed::Storing,
+            Stage::StartTls => Progressed::Tls,
+            Stage::Ending(_) => return None,
+        })
     }
 
     /// What to do next. Replies that wait are sent first, unless the driver has input left and
@@ -466,7 +478,7 @@ impl<L> Session<L> {
             return;
         };
         drop(transaction);
-        self.message_refused(&reply, why, turn);
+        self.message_refused(&reply, (RejectedAt::Message, why), turn);
     }
 
     /// What EHLO offers now.

@@ -1,4 +1,4 @@
-//! Four requests to the kernel and the allocator that have no safe wrapper elsewhere.
+//! Requests to the kernel and the allocator, most of which have no safe wrapper elsewhere.
 
 #![allow(unsafe_code)]
 
@@ -49,4 +49,34 @@ pub fn return_freed_memory() {
     // SAFETY: it concerns the calling thread's heap, which is valid as long as the thread runs, and only memory
     // that nobody holds.
     unsafe { libmimalloc_sys::mi_collect(true) };
+}
+
+/// Bytes that the allocator holds from the system. Zero where another allocator is in use.
+#[must_use]
+pub fn allocator_committed_bytes() -> u64 {
+    let mut committed = 0_usize;
+    let unwanted = std::ptr::null_mut;
+    // SAFETY: each argument is a place for one number or null (mimalloc.h), and ours outlives the call.
+    unsafe {
+        libmimalloc_sys::mi_process_info(
+            unwanted(),
+            unwanted(),
+            unwanted(),
+            unwanted(),
+            unwanted(),
+            &raw mut committed,
+            unwanted(),
+            unwanted(),
+        );
+    }
+    committed as u64
+}
+
+/// The kernel's number of the calling thread.
+#[must_use]
+pub fn this_thread() -> u32 {
+    rustix::thread::gettid()
+        .as_raw_nonzero()
+        .get()
+        .unsigned_abs()
 }
