@@ -132,6 +132,12 @@ fn in_words(status: &Status, terminal: Terminal) -> String {
     );
     fact("mailboxes", sum(|core| core.mailboxes).to_string());
     fact("messages", sum(|core| core.messages).to_string());
+    text + &cores(status)
+}
+
+/// A line for each core.
+fn cores(status: &Status) -> String {
+    let mut text = String::new();
     let _ = writeln!(
         text,
         "\n{:>4} {:>12} {:>10} {:>10} {:>12} {:>10} {:>8}",

@@ -127,10 +127,9 @@ fn a_wait_takes_what_comes_while_it_lasts() {
     assert!(tools::wait(&mut waiting, PATIENCE).success());
 }
 
-#[test]
-fn messages_are_listed_read_and_deleted() {
-    let gateway = Gateway::start(OPEN_DOORS);
-    let user = User::of(&gateway, "reader");
+/// A user whose mailbox holds a mail with everything in it, and a plain one.
+fn reader(gateway: &Gateway) -> User {
+    let user = User::of(gateway, "reader");
     let address = user.succeeds("mailbox new");
     let address = address.trim();
     assert_eq!(
@@ -143,21 +142,14 @@ fn messages_are_listed_read_and_deleted() {
     );
     let invoice = include_str!("../manual/invoice.eml").replace('\n', "\r\n");
     assert!(gateway.deliver(address, &invoice).starts_with("250"));
-    code(&gateway, address, "1234");
+    code(gateway, address, "1234");
+    user
+}
 
-    let list = user.succeeds("mailbox list");
-    let lines: Vec<&str> = list.lines().collect();
-    assert_eq!(lines.len(), 2);
-    assert!(
-        lines[0].contains("Jörg <joerg@harbour.test>") && lines[0].ends_with("[482913]"),
-        "{list}"
-    );
-    let list = user.json("mailbox list --json");
-    assert_eq!(
-        (&list["cursor"], list["messages"].as_array().map(Vec::len)),
-        (&json!("2"), Some(2))
-    );
-
+#[test]
+fn messages_are_read_whole_and_in_parts() {
+    let gateway = Gateway::start(OPEN_DOORS);
+    let user = reader(&gateway);
     let page = user.succeeds("mailbox read 1");
     for part in [
         "From      Jörg <joerg@harbour.test>",
@@ -201,6 +193,24 @@ fn messages_are_listed_read_and_deleted() {
             .mode()
             & 0o777,
         0o600
+    );
+}
+
+#[test]
+fn messages_are_listed_and_deleted() {
+    let gateway = Gateway::start(OPEN_DOORS);
+    let user = reader(&gateway);
+    let list = user.succeeds("mailbox list");
+    let lines: Vec<&str> = list.lines().collect();
+    assert_eq!(lines.len(), 2);
+    assert!(
+        lines[0].contains("Jörg <joerg@harbour.test>") && lines[0].ends_with("[482913]"),
+        "{list}"
+    );
+    let list = user.json("mailbox list --json");
+    assert_eq!(
+        (&list["cursor"], list["messages"].as_array().map(Vec::len)),
+        (&json!("2"), Some(2))
     );
 
     assert!(

@@ -285,6 +285,11 @@ mod tests {
         for (number, (change, check, verdict)) in table.iter().enumerate() {
             assert_eq!(after(change), [(*check, *verdict)], "case {number}");
         }
+    }
+
+    #[test]
+    fn descriptors_are_counted_for_each_table() {
+        use Verdict::Warn;
         let shared = after(|facts| {
             facts.files = [Some(20_000); 2];
             config(facts).server.descriptor_tables =
