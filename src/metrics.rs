@@ -296,7 +296,8 @@ metrics! {
     messages_rejected as "mayfly_messages_rejected_total": Grid<RejectedAt, Rejected>,
     /// Messages stored whose 250 could not be sent, because the connection was lost; the sender will send them again.
     messages_unconfirmed as "mayfly_messages_unconfirmed_total": Counter,
-    /// Transactions that ended before their message was complete.
+    /// Transactions that ended before their message was complete, by a command or because their time was up. Those lost with their
+    /// connection are in `mayfly_smtp_sessions_ended_total`, by stage.
     transactions_aborted as "mayfly_smtp_transactions_aborted_total": Counter,
     /// Recipients, by what became of them.
     recipients as "mayfly_message_recipients_total": Family<RecipientResult>,
@@ -416,7 +417,13 @@ anew: `MAYFLY_REWRITE=1 cargo test --test metrics`.
 
 Each core counts for itself and a scrape shows the sum, but for the metrics with a `core` label.
 All labels have few, fixed values. None ever comes from what a client sent: no address, no domain,
-no client's address.
+no client's address. A series of three labels (`mayfly_http_requests_total`) appears with its first
+count, and so does a histogram with a label; all others are there from the start, at 0.
+
+What to do with them, dashboards and alerts: [operations.md](operations.md#watching-it). There is
+nothing here on DNS, block lists, SPF, DKIM, DMARC, accounts or other servers that mail is passed
+to, because mayfly has none of it. The lag of a core's loop is how long its turns take
+(`mayfly_core_loop_turn_duration_seconds`) and how late it wakes (`mayfly_core_loop_lag_seconds`).
 
 ## All of them
 ";

@@ -1,0 +1,249 @@
+//! The files in `config/` by themselves: complete, tidy, and understood by the programs that read them.
+
+use crate::board::{ANNOTATIONS, Board, Look, expand};
+use crate::gateway::tools::{program, succeed};
+use crate::{BOARDS, filled_in, names_in, path, read};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+const ALERTS: &str = "config/prometheus/rules/alerts.yml";
+const RECORDING: &str = "config/prometheus/rules/recording.yml";
+const ALERTMANAGER: &str = "config/alertmanager/alertmanager.yml";
+const RULE_TESTS: [&str; 2] = [
+    "tests/observability/rules.yml",
+    "tests/observability/rules-slow.yml",
+];
+
+fn file_of(board: &Board) -> String {
+    format!("config/grafana/dashboards/{}.json", board.uid)
+}
+
+#[test]
+fn the_stored_dashboards_are_what_the_tables_say() {
+    for board in BOARDS {
+        let name = file_of(board);
+        if std::env::var_os("MAYFLY_REWRITE").is_some() {
+            std::fs::write(path(&name), board.file()).expect("config/ can be written");
+        }
+        assert!(
+            read(&name) == board.file(),
+            "{name} differs: MAYFLY_REWRITE=1 cargo test --test observability stored"
+        );
+    }
+}
+
+#[test]
+fn every_panel_says_what_it_shows_in_which_unit() {
+    let mut uids = BTreeSet::new();
+    for board in BOARDS {
+        assert!(uids.insert(board.uid), "{} is there twice", board.uid);
+        let mut titles = BTreeSet::new();
+        for panel in board.panels() {
+            let title = panel.title;
+            assert!(titles.insert(title), "{title} is there twice");
+            assert!(
+                panel.about.ends_with('.') && !panel.unit.is_empty(),
+                "{title}"
+            );
+            assert!(!panel.queries.is_empty() && panel.width <= 24, "{title}");
+            for (expression, legend) in panel.expressions() {
+                assert!(!legend.is_empty(), "{title}");
+                let rates =
+                    expression.matches("rate(").count() + expression.matches("increase(").count();
+                let intervals = expression.matches("[$__rate_interval]").count();
+                assert_eq!(rates, intervals, "{title}: {expression}");
+                // A heatmap takes the name of a bucket from its label.
+                assert_eq!(panel.look == Look::Heatmap, legend == "{{le}}", "{title}");
+            }
+        }
+    }
+}
+
+#[test]
+fn prometheus_takes_its_files() {
+    succeed(
+        program("promtool")
+            .args(["check", "config"])
+            .arg(path("config/prometheus/prometheus.yml")),
+        "",
+    );
+    succeed(
+        program("promtool")
+            .args(["check", "rules", "--lint=all", "--lint-fatal"])
+            .args([path(RECORDING), path(ALERTS)]),
+        "",
+    );
+}
+
+#[test]
+fn alerts_fire_when_they_should_and_only_then() {
+    succeed(
+        program("promtool")
+            .args(["test", "rules"])
+            .args(RULE_TESTS.map(path)),
+        "",
+    );
+}
+
+/// An alert: its name, severity, and where its section is.
+struct Alert {
+    name: String,
+    severity: String,
+    runbook: String,
+}
+
+fn alerts() -> Vec<Alert> {
+    let text = read(ALERTS);
+    let mut alerts = Vec::new();
+    for block in text.split("\n      - alert: ").skip(1) {
+        let field = |name: &str| {
+            let line = block
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(name));
+            line.unwrap_or_else(|| panic!("no {name} in\n{block}"))
+                .trim()
+                .to_owned()
+        };
+        assert!(!field("summary:").is_empty() && !field("description:").is_empty());
+        alerts.push(Alert {
+            name: block.lines().next().unwrap_or_default().to_owned(),
+            severity: field("severity:"),
+            runbook: field("runbook_url:"),
+        });
+    }
+    assert!(alerts.len() > 20, "the file is not read as it is written");
+    alerts
+}
+
+#[test]
+fn every_alert_has_tests_and_a_runbook() {
+    let tests = RULE_TESTS.map(read).concat();
+    let runbooks = read("docs/runbooks.md");
+    let sections: Vec<&str> = runbooks
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .collect();
+    for alert in alerts() {
+        let name = &alert.name;
+        let cases: Vec<&str> = tests
+            .split("alertname: ")
+            .filter_map(|case| case.strip_prefix(&format!("{name}\n")))
+            .map(|case| case.split("\n  - name: ").next().unwrap_or_default())
+            .collect();
+        let calm = cases
+            .iter()
+            .filter(|case| case.contains("exp_alerts: []"))
+            .count();
+        assert!(cases.len() > calm, "{name} is never seen to fire");
+        // This one never rests.
+        assert!(
+            calm > 0 || name == "MayflyWatchdog",
+            "{name} is never seen not to fire"
+        );
+        assert!(
+            sections.contains(&name.as_str()),
+            "docs/runbooks.md has no section {name}"
+        );
+        assert_eq!(
+            alert.runbook,
+            format!("docs/runbooks.md#{}", name.to_lowercase())
+        );
+        assert!(
+            ["page", "ticket", "none"].contains(&alert.severity.as_str()),
+            "{name}"
+        );
+    }
+    let named: BTreeSet<String> = alerts().into_iter().map(|alert| alert.name).collect();
+    for section in sections
+        .iter()
+        .filter(|section| section.starts_with("Mayfly"))
+    {
+        assert!(
+            named.contains(*section),
+            "docs/runbooks.md: there is no alert {section}"
+        );
+    }
+}
+
+#[test]
+fn alertmanager_sends_each_alert_where_it_belongs() {
+    succeed(
+        program("amtool")
+            .arg("check-config")
+            .arg(path(ALERTMANAGER)),
+        "",
+    );
+    for alert in alerts() {
+        let receiver = match (alert.name.as_str(), alert.severity.as_str()) {
+            ("MayflyWatchdog", _) => "heartbeat",
+            (_, "page") => "pages",
+            _ => "tickets",
+        };
+        succeed(
+            program("amtool")
+                .args(["config", "routes", "test"])
+                .arg(format!("--config.file={}", path(ALERTMANAGER).display()))
+                .arg(format!("--verify.receivers={receiver}"))
+                .arg(format!("alertname={}", alert.name))
+                .arg(format!("severity={}", alert.severity)),
+            "",
+        );
+    }
+}
+
+/// All PromQL of the dashboards.
+pub fn expressions() -> Vec<String> {
+    let panels = BOARDS.iter().flat_map(|board| board.panels());
+    let queries = panels.flat_map(|panel| panel.expressions().map(|(expression, _)| expression));
+    let marks = ANNOTATIONS
+        .iter()
+        .map(|(_, _, expression)| expand(expression));
+    queries.chain(marks).collect()
+}
+
+#[test]
+fn every_question_of_a_dashboard_is_promql() {
+    let mut rules = "groups:\n  - name: dashboards\n    rules:\n".to_owned();
+    for (number, expression) in expressions().iter().enumerate() {
+        let expression = filled_in(expression, "1m").replace('\'', "''");
+        let _ = writeln!(
+            rules,
+            "      - record: panel:{number}\n        expr: '{expression}'"
+        );
+    }
+    let file = std::env::temp_dir().join(format!("mayfly-panels-{}.yml", std::process::id()));
+    std::fs::write(&file, rules).expect("written");
+    let checked = program("promtool")
+        .args(["check", "rules"])
+        .arg(&file)
+        .output();
+    std::fs::remove_file(&file).expect("it was there");
+    let checked = checked.expect("promtool runs");
+    assert!(
+        checked.status.success(),
+        "{}",
+        crate::gateway::tools::said(&checked)
+    );
+}
+
+#[test]
+fn every_name_is_a_metric_or_a_rule() {
+    let recording = read(RECORDING);
+    let mut known: BTreeSet<String> = recording
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- record: "))
+        .map(str::to_owned)
+        .collect();
+    for declaration in mayfly::metrics::declarations() {
+        let name = declaration.name;
+        match declaration.kind {
+            mayfly::metrics::Kind::Histogram => {
+                known.extend(["bucket", "count", "sum"].map(|end| format!("{name}_{end}")));
+            }
+            _ => drop(known.insert(name.to_owned())),
+        }
+    }
+    let text = [recording, read(ALERTS), expressions().join("\n")].concat();
+    let unknown: Vec<String> = names_in(&text).difference(&known).cloned().collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
