@@ -37,6 +37,9 @@ pub mod control;
 #[cfg(feature = "server")]
 pub mod edge;
 
-// Floor 6: both planes, started and stopped.
+// Floor 6: both planes, started and stopped; and the command line.
 #[cfg(feature = "server")]
 pub mod server;
+
+#[cfg(feature = "server")]
+pub mod cli;

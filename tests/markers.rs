@@ -480,7 +480,7 @@ fn live_with_a_session(gateway: &Gateway) -> Vec<(&'static str, Vec<u8>)> {
 fn nothing_of_what_strangers_send_stays_anywhere() {
     let hash = mayfly::control::keys::hash(KEY.as_bytes());
     let settings = format!(
-        "[server]\nlog_level = \"debug\"\n[store]\nexpires_soon = \"1s\"\n\
+        "[server]\nlog_level = \"debug\"\ntrace_sessions_one_in = 1\ntrace_lines_per_second_max = 1_000_000\n[store]\nexpires_soon = \"1s\"\n\
          [mcp]\nenabled = true\n\
          [webhooks]\nenabled = true\nallow_http = true\nports = []\nallow_networks = [\"127.0.0.1\"]\n\
          [recipients]\ndomains = [\"mayfly.test\", \"open.test\"]\npublic_domains = [\"open.test\"]\n\
@@ -520,6 +520,16 @@ fn nothing_of_what_strangers_send_stays_anywhere() {
     assert_eq!(gateway.stop().code(), Some(0));
     let log = gateway.last_words().to_owned();
     assert!(log.contains("ready in"));
+    // Sessions were told in the log, and nothing of what was said in them.
+    for word in [
+        "mail rcpt",
+        "version=\"tls13\"",
+        "how=\"quit\"",
+        "vrfy",
+        "traced session: message",
+    ] {
+        assert!(log.contains(word), "{word} in\n{log}");
+    }
     assert_unmarked("the log", &log, &markers);
 }
 

@@ -45,10 +45,15 @@ const MAY_USE: &[(&str, &str)] = &[
         "server",
         "clock filter metrics settings slab mail wheel policy reading smtp store config edge control",
     ),
+    // Beside it: what a person asks for at a terminal.
+    (
+        "cli",
+        "clock metrics settings policy smtp store config edge control server",
+    ),
 ];
 
 /// Rooms of the outer ring, which may have sockets, threads and clocks.
-const OUTER: &[&str] = &["edge", "control", "server"];
+const OUTER: &[&str] = &["edge", "control", "server", "cli"];
 
 /// What the inner ring never names, and what it does instead.
 const NOT_IN_THE_INNER_RING: &[(&str, &str)] = &[

@@ -43,6 +43,14 @@ settings! {
         /// Whether logs carry client addresses: a line for each session that ends and each connection that is turned away.
         /// Off, logs carry nothing that identifies anyone.
         pub log_client_addresses: bool = false,
+        /// One SMTP session in so many is told in the log step by step: verbs, reply codes, sizes, times, the version of TLS. No argument
+        /// of a command, no address, no client. 0: none. Price: some hundred bytes for each session that is told, and its lines.
+        pub trace_sessions_one_in: u32 = 0,
+        /// Lines for each session that is told; then only its end. Price: the log's.
+        pub trace_lines_max: u32 = 100,
+        /// Lines about sessions that each core writes in a second; what is beyond that is counted and not written. Price: a line takes a core
+        /// some ten microseconds.
+        pub trace_lines_per_second_max: u32 = 50,
     }
 }
 
@@ -61,6 +69,8 @@ choices! {
     pub enum LogFormat {
         /// For people.
         Text = "text",
+        /// For systemd's journal, each field on its own. Where there is no journal they go to standard error as text.
+        Journald = "journald",
         /// For machines.
         Json = "json",
     }

@@ -34,12 +34,14 @@ mod proof;
 pub mod rate;
 mod reading;
 mod recovery;
+pub mod status;
 mod token;
 mod view;
 mod views;
 mod webhooks;
 mod wire;
 
+pub(crate) use proof::zero_bits;
 pub use token::{Token, TokenKey};
 pub use webhooks::Secrets;
 

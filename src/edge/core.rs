@@ -11,6 +11,7 @@ use super::permits::Permits;
 use super::questions::Questions;
 use super::ring::{Connection, Ring};
 use super::standing::Counted;
+use super::tracer::Spent;
 use super::windows::Windows;
 use crate::clock::{Instant, Stamps, WallClock};
 use crate::mail::message::QueueId;
@@ -55,6 +56,8 @@ pub struct Core {
     /// A task woke another: the loop must not sleep before it has run.
     pub(super) restless: Cell<bool>,
     queue_ids: (HashKey, Cell<u64>),
+    /// What traces of sessions have cost so far.
+    pub(super) spent: Spent,
 }
 
 /// Whether the process stops, and how far that is.
@@ -239,6 +242,7 @@ impl Core {
             halted: Cell::new(false),
             restless: Cell::new(false),
             queue_ids: (parts.queue_id_key, Cell::new(0)),
+            spent: Spent::default(),
         })
     }
 

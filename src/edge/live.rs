@@ -43,6 +43,8 @@ pub struct Live {
     pub identities: Vec<Identity>,
     /// Whether logs may carry client addresses.
     pub log_client_addresses: bool,
+    /// Which sessions are told in the log.
+    pub trace: super::tracer::Rules,
 }
 
 /// What holds at one level of pressure.
@@ -177,6 +179,7 @@ impl Live {
                 .collect::<Result<_, _>>()?,
             identities,
             log_client_addresses: config.server.log_client_addresses,
+            trace: super::tracer::Rules::of(&config.server),
         })
     }
 }

@@ -35,6 +35,7 @@ labels! {
         Raw = "raw",
         Recover = "recover",
         Root = "root",
+        Status = "status",
         Text = "text",
         Unknown = "unknown",
         View = "view",

@@ -8,7 +8,7 @@ mod banner;
 mod keys;
 mod load;
 mod log;
-mod machine;
+pub(crate) mod machine;
 mod planes;
 
 pub use keys::KeyError;
