@@ -206,7 +206,7 @@ settings! {
         /// Memory that the hash of one password takes (Argon2id), while it is computed. More makes guessing dearer for whoever has
         /// stolen the process's memory. Price: for each of `passwords_at_once`.
         pub password_memory: Bytes = Bytes::mib(19),
-        /// Passes over that memory. Price: processor time, about 10 ms each at 19 MiB.
+        /// Passes over that memory. Price: processor time, about 15 ms each at 19 MiB.
         pub password_passes: u32 = 2,
         /// Passwords that are hashed at the same time. Price: a thread and `password_memory` each.
         pub passwords_at_once: u32 = 2,
