@@ -243,7 +243,7 @@ fn whoever_comes_by_another_name_is_refused() {
     for (fields, code) in [
         (format!("Host: evil.test:{port}\r\n"), "wrong-host"),
         (
-            format!("Host: evil.test\r\nOrigin: http://evil.test\r\n"),
+            "Host: evil.test\r\nOrigin: http://evil.test\r\n".to_owned(),
             "wrong-host",
         ),
         (

@@ -258,7 +258,7 @@ impl Dispatcher {
     }
 
     /// Breaks attempts off that are not needed any more, and counts all that was dropped.
-    fn break_off(&mut self, forgotten: &Forgotten, why: WebhookDropped) {
+    fn break_off(&self, forgotten: &Forgotten, why: WebhookDropped) {
         if forgotten.waiting == 0 && forgotten.running.is_empty() {
             return;
         }

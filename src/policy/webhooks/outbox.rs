@@ -461,7 +461,9 @@ impl<J: Copy> Outbox<J> {
             return;
         };
         if endpoint.load() == 0 {
-            let until = *endpoint.forgotten_at.get_or_insert(now.plus(REMEMBERED));
+            let until = *endpoint
+                .forgotten_at
+                .get_or_insert_with(|| now.plus(REMEMBERED));
             if endpoint.breaker.is_fresh() || until <= now {
                 self.unlist(url);
                 if let Some(gone) = self.urls.remove(&url) {
