@@ -226,12 +226,9 @@ fn public_domains(given: &Rules, found: &mut Vec<Violation>) {
     for (item, name) in given.public_domains.iter().enumerate() {
         let mut tried = rules.clone();
         tried.public_domains.push(name.clone());
-        let why = match normalized(tried.clone()) {
-            Ok(_) => {
-                rules = tried;
-                continue;
-            }
-            Err(why) => why,
+        let Err(why) = normalized(tried.clone()) else {
+            rules = tried;
+            continue;
         };
         let fix = match why {
             RulesError::DuplicateDomain { .. } => "take one out",

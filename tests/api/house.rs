@@ -3,7 +3,7 @@
 use crate::client::{Answer, send};
 use arc_swap::ArcSwap;
 use mayfly::control::keys::ApiKeys;
-use mayfly::control::{self, Facts, Listeners, Phase, Settings, TokenKey};
+use mayfly::control::{self, Facts, Listeners, Phase, Secrets, Settings, TokenKey};
 use mayfly::edge::inbox::Request;
 use mayfly::edge::{Clock, CoreId, CoreShard, Cores};
 use mayfly::mail::message::QueueId;
@@ -41,7 +41,7 @@ pub(crate) fn settings() -> Settings {
         compatibility: config.compatibility,
         keys: ApiKeys::default(),
         webhooks: config.webhooks,
-        webhook_secrets: mayfly::control::Secrets::default(),
+        webhook_secrets: Secrets::default(),
         mcp: config.mcp,
     };
     settings.http.requests_per_minute = 0;

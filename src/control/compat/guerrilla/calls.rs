@@ -229,8 +229,8 @@ impl Call<'_> {
             let timestamp = views::timestamp(self.app, None);
             return Ok(Ok(Current { address, timestamp }));
         }
-        let places = self.session.as_ref().map_or(&[][..], Session::places);
-        for place in places.to_vec() {
+        let session = self.session.clone().unwrap_or_default();
+        for place in session.places().iter().cloned() {
             let Some(held) = self.look_at(&place).await? else {
                 continue;
             };
