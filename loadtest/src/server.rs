@@ -15,6 +15,13 @@ use std::time::{Duration, Instant};
 /// How long it may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Mail must not expire while it is counted, however busy the machine is; scenarios about expiry say otherwise.
+const LIVES: [(&str, &str); 3] = [
+    ("MAYFLY__STORE__MAILBOX_TTL_DEFAULT", "1h"),
+    ("MAYFLY__STORE__MAILBOX_TTL_MAX", "1h"),
+    ("MAYFLY__STORE__MESSAGE_TTL_MAX", "1h"),
+];
+
 /// A running gateway.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -49,6 +56,7 @@ impl Server {
             .env("MAYFLY__LISTEN__SMTPS", any)
             .env("MAYFLY__LISTEN__HTTP", any)
             .env("MAYFLY__LISTEN__OPERATOR", any)
+            .envs(LIVES)
             .envs(scenario.variables())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -112,11 +112,15 @@ fn latencies(compared: &Compared) -> String {
         || "–".to_owned(),
         |each| format!("{} ({} held)", bytes(each), grouped(compared.held)),
     );
-    let field = compared
-        .smtp_source_seconds
-        .map_or_else(|| "–".to_owned(), |seconds| {
-            format!("{} messages in {seconds:.1} s", grouped(u64::from(compared.smtp_source_messages)))
-        });
+    let field = compared.smtp_source_seconds.map_or_else(
+        || "–".to_owned(),
+        |seconds| {
+            format!(
+                "{} messages in {seconds:.1} s",
+                grouped(u64::from(compared.smtp_source_messages))
+            )
+        },
+    );
     format!(
         "| {} | {} | {} | {} | {} | {memory} | {field} |\n",
         compared.name,
