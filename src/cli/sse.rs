@@ -12,6 +12,8 @@ pub(super) struct Event {
     pub(super) name: String,
     /// What it says.
     pub(super) data: String,
+    /// Its place in the stream.
+    pub(super) id: Option<String>,
 }
 
 /// The stream holds what no stream of events holds.
@@ -26,8 +28,6 @@ pub(super) struct Reader {
     /// Whether the last byte was a CR, which may be half of a CR LF.
     after_cr: bool,
     event: Event,
-    /// The id of the event that has begun, which counts when the event is complete.
-    id: Option<String>,
     /// The last id that came with an event: what to go on from.
     pub(super) last_id: Option<String>,
     /// How long to wait before coming back, if the server has said so.
@@ -73,17 +73,18 @@ impl Reader {
         self.line.clear();
         self.after_cr = false;
         self.event = Event::default();
-        self.id = None;
     }
 
     fn end_line(&mut self) -> Result<Option<Event>, Malformed> {
         let line = std::mem::take(&mut self.line);
         let line = String::from_utf8(line).map_err(|_| Malformed("an event is not UTF-8"))?;
         if line.is_empty() {
-            let event = std::mem::take(&mut self.event);
-            if let Some(id) = self.id.take() {
+            let mut event = std::mem::take(&mut self.event);
+            // An id counts when its event is complete, and for those behind it that have none.
+            if let Some(id) = event.id.take() {
                 self.last_id = Some(id);
             }
+            event.id.clone_from(&self.last_id);
             // Without data it is none, says the standard.
             return Ok(Some(event)
                 .filter(|event| !event.data.is_empty())
@@ -97,7 +98,7 @@ impl Reader {
                 self.event.data.push('\n');
             }
             "event" => value.clone_into(&mut self.event.name),
-            "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
+            "id" if !value.contains('\0') => self.event.id = Some(value.to_owned()),
             "retry" => {
                 if let Ok(millis) = value.parse() {
                     self.retry = Some(Duration::from_millis(millis));
@@ -124,13 +125,14 @@ mod tests {
 
     fn expected() -> Vec<Event> {
         [
-            ("message", "{\"id\":\"3\"}"),
-            ("removed", "a\nb"),
-            ("closed", "{}"),
+            ("message", "{\"id\":\"3\"}", "3"),
+            ("removed", "a\nb", "4"),
+            ("closed", "{}", "6"),
         ]
-        .map(|(name, data)| Event {
+        .map(|(name, data, id)| Event {
             name: name.to_owned(),
             data: data.to_owned(),
+            id: Some(id.to_owned()),
         })
         .into()
     }

@@ -51,7 +51,7 @@ fn a_status_says_how_a_server_does() {
 
 #[test]
 fn top_prints_a_frame_where_there_is_no_terminal_and_gives_a_terminal_back() {
-    let (gateway, user) = busy();
+    let (mut gateway, user) = busy();
     let page = user.succeeds("top --interval 100ms");
     for part in ["mayfly ", "pressure normal", "connections", "refused"] {
         assert!(page.contains(part), "{part} in {page}");
@@ -83,13 +83,13 @@ fn top_prints_a_frame_where_there_is_no_terminal_and_gives_a_terminal_back() {
             "{shown:?}"
         );
     }
-    drop(gateway);
+    assert!(gateway.stop().success());
     assert!(user.fails("top", 1).contains("cannot reach"));
 }
 
 #[test]
 fn a_doctor_looks_at_the_machine_for_the_settings() {
-    let (gateway, user) = busy();
+    let (mut gateway, user) = busy();
     let ports = gateway.ports;
     let file = user.home().join("mayfly.toml");
     let settings = |more: &str| {
@@ -128,7 +128,7 @@ fn a_doctor_looks_at_the_machine_for_the_settings() {
         assert_eq!(finding["verdict"], "fail", "{finding}");
         assert!(finding["why"].is_string(), "{finding}");
     }
-    drop(gateway);
+    assert!(gateway.stop().success());
     let stranger = poll(|| TcpListener::bind(ports.smtp).map_err(|why| why.to_string()));
     settings("[server]\ncore = 1\n");
     let (code, words, summary) = user.runs("doctor -c mayfly.toml --no-dns");

@@ -114,7 +114,7 @@ fn follow(
             )
         })?;
         for event in events {
-            screen.show(&event, reader.last_id.as_deref())?;
+            screen.show(&event)?;
             screen.left -= 1;
             if event.name == "closed" || screen.left == 0 {
                 return Ok(Over::All);
@@ -134,9 +134,9 @@ struct Screen {
 }
 
 impl Screen {
-    fn show(self, event: &Event, id: Option<&str>) -> Result<(), Failure> {
+    fn show(self, event: &Event) -> Result<(), Failure> {
         let line = match self.json {
-            true => as_json(event, id),
+            true => as_json(event),
             false => self.in_words(event),
         };
         print_data(format!("{line}\n").as_bytes())
@@ -160,9 +160,9 @@ impl Screen {
 }
 
 /// One event as one line of JSON.
-fn as_json(event: &Event, id: Option<&str>) -> String {
+fn as_json(event: &Event) -> String {
     let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
-    json!({ "event": event.name, "id": id, "data": data }).to_string()
+    json!({ "event": event.name, "id": event.id, "data": data }).to_string()
 }
 
 #[cfg(test)]
@@ -191,6 +191,7 @@ mod tests {
         let event = |name: &str, data: &str| Event {
             name: name.to_owned(),
             data: data.to_owned(),
+            id: Some("2".to_owned()),
         };
         let table = [
             ("removed", "{\"id\":\"1\"}", "   1  is gone"),
@@ -204,7 +205,7 @@ mod tests {
         for (name, data, words) in table {
             assert_eq!(screen.in_words(&event(name, data)), words);
         }
-        let line = as_json(&event("removed", "{\"id\":\"1\"}"), Some("2"));
+        let line = as_json(&event("removed", "{\"id\":\"1\"}"));
         assert_eq!(line, r#"{"data":{"id":"1"},"event":"removed","id":"2"}"#);
     }
 }
