@@ -13,7 +13,7 @@ use mayfly::store::{
 };
 use proptest::prelude::*;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 use world::{address, message, token};

@@ -5,11 +5,13 @@
 mod compatibility;
 mod plans;
 mod pressure;
+mod webhooks;
 
 use super::{Config, MailListener};
 use crate::policy::attachments;
 use crate::policy::plans as policy_plans;
 use crate::policy::recipients::{Rules, RulesError, normalize};
+use crate::policy::webhooks as policy_webhooks;
 use crate::settings::{Bytes, Span};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -55,6 +57,7 @@ pub(super) fn violations(config: &Config) -> Vec<Violation> {
     attachments(config, &mut found);
     store(config, &mut found);
     plans::plans(config, &mut found);
+    webhooks::webhooks(config, &mut found);
     proof_of_work(config, &mut found);
     compatibility::compatibility(config, &mut found);
     pressure::pressure(config, &mut found);
@@ -481,6 +484,7 @@ pub(super) fn bring_into_canonical_form(config: &mut Config) {
     let normalized = attachments::normalize(&mut config.attachments);
     debug_assert!(normalized.is_ok(), "was checked: {normalized:?}");
     policy_plans::normalize(&mut config.plans);
+    policy_webhooks::normalize(&mut config.webhooks);
     if let Ok(hostname) = domain(&config.server.hostname) {
         config.server.hostname = hostname;
     }

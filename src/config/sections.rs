@@ -43,6 +43,14 @@ settings! {
         /// Whether logs carry client addresses: a line for each session that ends and each connection that is turned away.
         /// Off, logs carry nothing that identifies anyone.
         pub log_client_addresses: bool = false,
+        /// One SMTP session in so many is told in the log step by step: verbs, reply codes, sizes, times, the version of TLS. No argument
+        /// of a command, no address, no client. 0: none. Price: some hundred bytes for each session that is told, and its lines.
+        pub trace_sessions_one_in: u32 = 0,
+        /// Lines for each session that is told; then only its end. Price: the log's.
+        pub trace_lines_max: u32 = 100,
+        /// Lines about sessions that each core writes in a second; what is beyond that is counted and not written. Price: a line takes a core
+        /// some ten microseconds.
+        pub trace_lines_per_second_max: u32 = 50,
     }
 }
 
@@ -61,6 +69,8 @@ choices! {
     pub enum LogFormat {
         /// For people.
         Text = "text",
+        /// For systemd's journal, each field on its own. Where there is no journal they go to standard error as text.
+        Journald = "journald",
         /// For machines.
         Json = "json",
     }
@@ -196,7 +206,7 @@ settings! {
         /// Memory that the hash of one password takes (Argon2id), while it is computed. More makes guessing dearer for whoever has
         /// stolen the process's memory. Price: for each of `passwords_at_once`.
         pub password_memory: Bytes = Bytes::mib(19),
-        /// Passes over that memory. Price: processor time, about 10 ms each at 19 MiB.
+        /// Passes over that memory. Price: processor time, about 15 ms each at 19 MiB.
         pub password_passes: u32 = 2,
         /// Passwords that are hashed at the same time. Price: a thread and `password_memory` each.
         pub passwords_at_once: u32 = 2,
@@ -231,5 +241,16 @@ choices! {
         Object = "object",
         /// An empty list, as mail.gw has it.
         List = "list",
+    }
+}
+
+settings! {
+    /// Mailboxes for agents: the Model Context Protocol at `/mcp` on `listen.http`.
+    pub struct Mcp {
+        /// Whether the endpoint is there.
+        pub enabled: bool = false,
+        /// The names by which clients may call it, without ports: what stands in `Host`. A page that has its own name lead to this machine is
+        /// refused by this.
+        pub hosts: Vec<String> = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into(),
     }
 }

@@ -9,6 +9,7 @@ use super::proof::Challenger;
 use super::rate::{Client, RateLimiter};
 use super::recovery::RecoveryKey;
 use super::view::TicketKey;
+use super::webhooks::Webhooks;
 use super::{Facts, Phase, Settings, Token, TokenKey};
 use crate::edge::{Busy, CoreId, CoreShard, Cores};
 use crate::metrics::process::{CreationRefused, ProcessMetrics};
@@ -42,6 +43,7 @@ pub(super) struct App {
     pub(super) challenger: Challenger,
     pub(super) metrics: Arc<ProcessMetrics>,
     pub(super) phase: watch::Receiver<Phase>,
+    pub(super) webhooks: Webhooks,
     /// Of the public side.
     pub(super) clients: Clients,
     /// Turns to hash a password.
@@ -62,6 +64,7 @@ impl App {
     pub(super) fn new(facts: Facts, phase: watch::Receiver<Phase>) -> Self {
         let clients_max = facts.settings.load().http.rate_clients_max;
         let at_once = facts.settings.load().reading.at_once.max(1) as usize;
+        let webhooks = Webhooks::new(&facts.settings.load().webhooks);
         let began = facts.cores.now();
         let passwords_at_once = facts.settings.load().compatibility.passwords_at_once;
         Self {
@@ -73,6 +76,7 @@ impl App {
             challenger: Challenger::new(),
             metrics: facts.metrics,
             phase,
+            webhooks,
             clients: Clients::default(),
             passwords: Turns::new(passwords_at_once),
             compat: compat::Secrets::draw(began),

@@ -270,6 +270,7 @@ impl<'a> Wanted<'a> {
             bytes_max: self.plan.and_then(|plan| plan.mailbox_bytes_max),
             encryption_key: self.encryption_key.clone(),
             takes,
+            webhook: None,
             password: password.cloned().map(Box::new),
         })))
     }

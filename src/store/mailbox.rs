@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod marks;
+mod webhooks;
 
 use super::{
     Budget, Entry, Event, MailboxState, NewMailbox, Password, Sequence, Takes, Terms, TokenHash,

@@ -13,6 +13,7 @@ pub mod terms;
 
 pub use shard::Shard;
 pub use shard::public::{Feed, RECENT_MAX};
+pub use shard::webhooks::{Called, Callee, DomainCallee, Happened, Notice, SECRET_BYTES, Webhook};
 pub use terms::{Password, Takes, Terms};
 
 use crate::clock::Instant;

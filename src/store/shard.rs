@@ -10,8 +10,10 @@
 
 #![forbid(unsafe_code)]
 
+mod books;
 pub mod public;
 mod queries;
+pub mod webhooks;
 
 use super::index::Index;
 use super::mailbox::Mailbox;
@@ -29,9 +31,7 @@ use public::Public;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Up to this many mailboxes and messages, debug builds recompute all sums after each verb.
-const CHECKED_MAX: usize = 32;
+use webhooks::{DomainCallee, Happened, Notice};
 
 /// Why looking at a place that an index or the wheel named cannot fail.
 const LIVES: &str = "a mailbox leaves the indexes and the wheel before its place";
@@ -53,6 +53,10 @@ pub struct Shard<W> {
     /// What is remembered of mailboxes that are everybody's, and who hears of them.
     public: Public,
     tally: Tally,
+    /// What is called for all mail of a domain.
+    domain_callees: Box<[DomainCallee]>,
+    /// What happened of which somebody is to be called.
+    notices: Vec<Notice>,
 }
 
 /// Why a mailbox goes.
@@ -84,6 +88,8 @@ impl<W: Watcher> Shard<W> {
             messages: 0,
             public: Public::default(),
             tally: Tally::default(),
+            domain_callees: Box::default(),
+            notices: Vec::new(),
         }
     }
 
@@ -179,6 +185,7 @@ impl<W: Watcher> Shard<W> {
         let took_more = !mailbox.is_used_up();
         let entry = mailbox.fill_place(message, kept, now);
         let kept_until = mailbox.promise(&entry, now);
+        let arrived = Happened::Arrived(entry.sequence);
         if mailbox.is_public {
             let id = MailboxId(lease.mailbox.0);
             self.public.arrived(id, &mailbox.address, &entry);
@@ -188,6 +195,7 @@ impl<W: Watcher> Shard<W> {
             dropped += mailbox.tell_soon(soon, now);
             self.tally.mailboxes_used_up += 1;
         }
+        self.note(index, arrived);
         self.messages += 1;
         self.tally.messages_delivered += 1;
         self.tally.watchers_dropped += dropped as u64;
@@ -324,6 +332,8 @@ impl<W: Watcher> Shard<W> {
         if self.find_token(&new).is_some() {
             return None;
         }
+        // Who had the old token may have named it.
+        self.close_webhook(index);
         let mailbox = self.mailbox_mut(index);
         mailbox.token = Some(new);
         let dropped = mailbox.tell_closed();
@@ -377,6 +387,7 @@ impl<W: Watcher> Shard<W> {
             return Some(false);
         };
         let dropped = self.public.tell_removed(mailbox, &gone);
+        self.note(index, Happened::Deleted(sequence));
         self.messages -= 1;
         self.tally.messages_deleted += 1;
         self.tally.watchers_dropped += dropped as u64;
@@ -553,6 +564,7 @@ impl<W: Watcher> Shard<W> {
 
     /// Lets a mailbox go with all that is in it.
     fn close(&mut self, index: u32, end: End, now: Instant) {
+        self.note(index, Happened::Closed);
         let key = self.mailboxes.key_at(index).expect(LIVES);
         let mut mailbox = self.mailboxes.remove(key).expect(LIVES);
         self.tally.watchers_dropped += mailbox.tell_closed() as u64;
@@ -597,42 +609,6 @@ impl<W> Shard<W> {
     /// What was counted since this was asked last.
     pub fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
-    }
-
-    /// Recomputes everything that is counted along the way. Slow.
-    ///
-    /// # Panics
-    /// When the books do not balance.
-    pub fn check(&self) {
-        let (mut messages, mut tokens, mut timers) = (0, 0, 0);
-        for (index, mailbox) in self.mailboxes.iter() {
-            mailbox.check();
-            messages += mailbox.len();
-            assert_eq!(self.find(&mailbox.address), Some(index));
-            if let Some(token) = &mailbox.token {
-                tokens += 1;
-                assert_eq!(self.find_token(token), Some(index));
-            }
-            let rings = mailbox.timer.map(|timer| {
-                timers += 1;
-                self.wheel.deadline_of(timer).expect("the timer is set")
-            });
-            // A budget that was changed may ask for a warning earlier than was planned.
-            let soon = crate::settings::Span(Duration::ZERO);
-            if let Some(due) = mailbox.due(soon) {
-                assert!(rings.is_some_and(|rings| rings <= due), "a timer is late");
-            }
-        }
-        assert_eq!(self.messages, messages);
-        assert_eq!(self.by_address.len(), self.mailboxes.len());
-        assert_eq!(self.by_token.len(), tokens);
-        assert_eq!(self.wheel.len(), timers);
-    }
-
-    fn checked(&self) {
-        if cfg!(debug_assertions) && self.mailboxes.len() + self.messages <= CHECKED_MAX {
-            self.check();
-        }
     }
 
     fn mailbox(&self, index: u32) -> &Mailbox<W> {

@@ -21,11 +21,13 @@ mod mailboxes;
 mod messages;
 mod openapi;
 mod view;
+mod webhooks;
 
 use super::app::{App, no_such_method, no_such_route};
 use super::bearer;
 use super::compat;
 use super::explorer;
+use super::mcp;
 use super::page;
 use super::problem::Problem;
 use crate::metrics::process::Route;
@@ -53,6 +55,8 @@ fn operations() -> OpenApiRouter<Arc<App>> {
             mailboxes::erase
         ))
         .routes(routes!(creation::recover))
+        .routes(routes!(webhooks::set, webhooks::show, webhooks::remove))
+        .routes(routes!(webhooks::test))
         .routes(routes!(messages::list))
         .routes(routes!(messages::show, messages::delete))
         .routes(routes!(messages::raw))
@@ -72,6 +76,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/", get(root))
         .merge(explorer::router())
         .merge(compat::router())
+        .merge(mcp::router())
         .route("/assets/{hash}/{*name}", get(page::file))
         .route("/view/{ticket}", get(view::frame))
         .fallback(no_such_route)
@@ -88,6 +93,8 @@ pub(super) fn route(path: &str) -> Route {
         "/api/v1/info" | "/api/v1/openapi.json" => Route::About,
         "/api/v1/challenges" => Route::Challenges,
         "/api/v1/mailbox/recover" => Route::Recover,
+        "/mcp" => Route::Mcp,
+        "/api/v1/mailbox/webhook" | "/api/v1/mailbox/webhook/test" => Route::Webhook,
         "/api/v1/mailboxes" => Route::Mailboxes,
         "/api/v1/mailbox" => Route::Mailbox,
         "/api/v1/messages" => Route::Messages,
