@@ -104,7 +104,9 @@ fn every_operation_is_explained() {
 
 #[test]
 fn bodies_have_the_fields_that_are_described_and_no_others() {
-    let house = House::new();
+    let mut settings = settings();
+    settings.webhooks.enabled = true;
+    let house = House::with(settings);
     let (_, token) = house.create("{}");
     let document = document();
     let mut bodies = 0;
