@@ -1,7 +1,7 @@
 //! The API's document against the API.
 
 use crate::client::send;
-use crate::house::{House, bearer};
+use crate::house::{House, bearer, settings};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
