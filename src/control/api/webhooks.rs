@@ -26,7 +26,7 @@ pub(super) struct WebhookFields {
         required,
         min_length = 1,
         max_length = 2_048,
-        example = "https://hooks.test/mail"
+        examples("https://hooks.test/mail")
     )]
     url: String,
 }
