@@ -17,7 +17,8 @@ pub mod metrics;
 pub mod settings;
 pub mod slab;
 
-// Floor 2: mail as data, and the timer wheel.
+// Floor 2: mail as data, the timer wheel, and breakers.
+pub mod breaker;
 pub mod mail;
 pub mod wheel;
 

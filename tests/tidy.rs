@@ -14,11 +14,15 @@ const MAY_USE: &[(&str, &str)] = &[
     ("metrics", ""),
     ("settings", ""),
     ("slab", ""),
-    // Floor 2: mail as data, and the timer wheel.
+    // Floor 2: mail as data, the timer wheel, and breakers.
+    ("breaker", "clock"),
     ("mail", "clock filter metrics settings slab"),
     ("wheel", "clock filter metrics settings slab"),
     // Floor 3: the four deciding rooms, which do not know one another.
-    ("policy", "clock filter metrics settings slab mail wheel"),
+    (
+        "policy",
+        "clock filter metrics settings slab breaker mail wheel",
+    ),
     ("reading", "settings"),
     ("smtp", "clock filter metrics settings slab mail wheel"),
     ("store", "clock filter metrics settings slab mail wheel"),
@@ -34,7 +38,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "control",
-        "clock filter metrics settings slab mail wheel policy reading smtp store config edge",
+        "clock filter metrics settings slab breaker mail wheel policy reading smtp store config edge",
     ),
     // Floor 6: starts and stops both planes.
     (

@@ -350,7 +350,7 @@ impl Core {
         let now = self.now.get();
         let several = leases.len() > 1;
         let mut reached = HashSet::new();
-        leases
+        let kept_until = leases
             .into_iter()
             .filter_map(|lease| {
                 if several && !reached.insert(lease.mailbox) {
@@ -360,7 +360,17 @@ impl Core {
                 Some(shard.deliver(lease, message, now))
             })
             .min()
-            .unwrap_or(now)
+            .unwrap_or(now);
+        self.report(&mut shard);
+        kept_until
+    }
+
+    /// Reports what the shard has noted for webhooks, if it has anything.
+    pub(super) fn report(&self, shard: &mut CoreShard) {
+        if shard.has_notices() {
+            let lost = self.cores.report(self.id, shard.take_notices());
+            self.metrics().webhook_notices_lost.add(lost);
+        }
     }
 
     pub(super) fn give_back(&self, owner: CoreId, lease: Lease) {

@@ -3,14 +3,21 @@
 use crate::config::sections::{LogFormat, LogLevel, Server};
 use std::io::{self, IsTerminal as _};
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// What is written of this level. The library that speaks the Model Context Protocol shows whole requests, and with them tokens.
+fn ours(level: LevelFilter) -> Targets {
+    Targets::new()
+        .with_default(level)
+        .with_target("rmcp", LevelFilter::OFF)
+}
 
 /// Logs to systemd's journal from now on.
 fn to_journal(level: LevelFilter) -> io::Result<()> {
     let journal = tracing_journald::layer()?.with_syslog_identifier("mayfly".to_owned());
-    let subscriber = tracing_subscriber::registry().with(journal.with_filter(level));
+    let subscriber = tracing_subscriber::registry().with(journal.with_filter(ours(level)));
     // It fails when logging has begun before, as it may in tests.
     let _ = subscriber.try_init();
     Ok(())
@@ -34,10 +41,11 @@ pub(super) fn start(settings: &Server) {
         .with_writer(io::stderr)
         .with_ansi(colours)
         .with_target(false);
+    let ours = ours(level);
     let _ = match settings.log_format {
         // If there is a journal, logging has begun, and this changes nothing.
-        LogFormat::Journald | LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Journald | LogFormat::Text => builder.finish().with(ours).try_init(),
+        LogFormat::Json => builder.json().finish().with(ours).try_init(),
     };
     if let Some(why) = no_journal {
         tracing::error!(

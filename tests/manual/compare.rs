@@ -10,6 +10,7 @@ const DRAWN: &[&str] = &[
     "limit",
     "queue_id",
     "recovery",
+    "secret",
     "size",
     "token",
     "uptime",

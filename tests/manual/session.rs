@@ -62,7 +62,7 @@ pub(crate) struct Session {
 
 /// What the reader's server is told, with more of `[http]`.
 fn settings(http: &str) -> String {
-    format!("{OPEN_DOORS}\n[http]\nrequests_per_minute = 100\n{http}")
+    format!("{OPEN_DOORS}\n[webhooks]\nenabled = true\n[http]\nrequests_per_minute = 100\n{http}")
 }
 
 impl Session {
