@@ -2,7 +2,7 @@
 //!
 //! `mayfly mailbox ...` is a client of any mayfly, over the same API as everybody's. Data goes to stdout, messages go to
 //! stderr. Secrets come from files and from the environment, never from the arguments, which every user of a machine can
-//! read. What strangers sent is made harmless before a terminal sees it ([`harmless`]).
+//! read. What strangers sent is made harmless before a terminal sees it (`harmless`).
 
 mod arguments;
 mod doctor;
