@@ -46,6 +46,11 @@ pub(crate) enum Step {
         existence: Existence,
         bytes: u64,
     },
+    Mark {
+        who: Who,
+        pick: Index,
+        seen: bool,
+    },
     Pass {
         millis: u64,
     },
@@ -82,6 +87,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (who(), ttl()).prop_map(|(who, ttl)| Step::Extend { who, ttl }),
         8 => (0..ADDRESSES, existence(), 0..70_u64)
             .prop_map(|(address, existence, bytes)| Step::Lease { address, existence, bytes }),
+        2 => (who(), any::<Index>(), any::<bool>())
+            .prop_map(|(who, pick, seen)| Step::Mark { who, pick, seen }),
         6 => prop_oneof![0..200_u64, 0..40_000_u64].prop_map(|millis| Step::Pass { millis }),
         1 => any::<Index>().prop_map(|pick| Step::Recover { pick }),
         2 => any::<Index>().prop_map(|pick| Step::Release { pick }),
@@ -160,6 +167,8 @@ struct Pair {
     /// Leases with the number of the model's mailbox.
     leases: Vec<(Lease, u64)>,
     tokens: Vec<u64>,
+    /// Names of messages that were marked as seen.
+    seen: BTreeSet<u128>,
     ended: BTreeMap<u32, Ended>,
     next: u64,
 }
@@ -184,6 +193,7 @@ pub(crate) fn run(when_mailbox_full: WhenFull, steps: Vec<Step>) -> Result<(), T
         boxes: BTreeMap::new(),
         leases: Vec::new(),
         tokens: vec![0],
+        seen: BTreeSet::new(),
         ended: BTreeMap::new(),
         next: 1,
     };
@@ -223,6 +233,7 @@ impl Pair {
                 existence,
                 bytes,
             } => self.lease(address, existence, bytes)?,
+            Step::Mark { who, pick, seen } => self.mark(&who, pick, seen)?,
             Step::Pass { millis } => self.now = self.now.plus(Duration::from_millis(millis)),
             Step::Recover { pick } => {
                 let (old, new) = (*pick.get(&self.tokens), self.fresh());
@@ -340,6 +351,33 @@ impl Pair {
         prop_assert_eq!(self.shard.delete(&holder, sequence, self.now), Some(true));
         if let Some(it) = found.and_then(|number| self.boxes.get_mut(&number)) {
             it.mail.remove(at);
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self, who: &Who, pick: Index, seen: bool) -> Result<(), TestCaseError> {
+        let holder = self.holder(who);
+        let listed = self
+            .shard
+            .list(&holder, Sequence(0), usize::MAX, self.now)
+            .unwrap_or_default();
+        let found = self.held(who);
+        if listed.is_empty() {
+            let number = Sequence(1 << 40);
+            let marked = self.shard.set_seen(&holder, number, seen, self.now);
+            prop_assert_eq!(marked.map(|it| it.is_some()), found.map(|_| false));
+            return Ok(());
+        }
+        let at = pick.index(listed.len());
+        let number = listed[at].sequence;
+        let marked = self.shard.set_seen(&holder, number, seen, self.now);
+        prop_assert_eq!(marked.flatten().map(|it| it.seen), Some(seen));
+        let it = found.and_then(|number| self.boxes.get(&number));
+        if let Some((name, ..)) = it.map(|it| it.mail[at]) {
+            match seen {
+                true => self.seen.insert(name),
+                false => self.seen.remove(&name),
+            };
         }
         Ok(())
     }
@@ -540,6 +578,7 @@ impl Pair {
                 end.map_or(*ends_at, |end| end.min(*ends_at))
             );
             prop_assert!(entry.sequence <= state.last);
+            prop_assert_eq!(entry.seen, self.seen.contains(name));
             let one = self.shard.message(holder, entry.sequence, self.now);
             prop_assert!(
                 one.flatten()
@@ -553,6 +592,10 @@ impl Pair {
             );
         }
         prop_assert!(listed.is_sorted_by(|one, next| one.sequence < next.sequence));
+        let (total, newest) = self.shard.newest(holder, 1, 2, self.now).expect("is held");
+        let wanted = listed.iter().rev().skip(1).take(2).map(|it| it.sequence);
+        prop_assert_eq!(total, listed.len());
+        prop_assert!(newest.iter().map(|it| it.sequence).eq(wanted));
         Ok(())
     }
 
