@@ -530,6 +530,7 @@ fn nothing_is_printed_that_identifies_anyone() {
     assert!(!format!("{state:?} {:?}", scene.holder).contains("mayfly"));
 }
 
+mod everybodys;
 mod grants;
 mod marks;
 mod model;

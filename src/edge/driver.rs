@@ -7,6 +7,7 @@ use super::arranging::{Arranging, Envelope};
 use super::arrivals::{Door, answer};
 use super::core::{Arrival, Core, HeldLease, Stage};
 use super::link::{Filled, Link};
+use super::tracer::Tracing;
 use crate::clock::Instant;
 use crate::mail::message::QueueId;
 use crate::mail::{BodyWriter, Reservation};
@@ -65,12 +66,14 @@ async fn serve(core: &Rc<Core>, link: &mut Link, arrival: &mut Arrival) -> Ended
         queue_id: core.queue_id(),
         unanswered: None,
         unconfirmed: 0,
+        tracing: Tracing::begin(core),
     };
     let ended = driver.run().await.unwrap_or_else(|ended| ended);
     driver.give_up_message();
     if driver.link.finish(LINGER, LINGER_BYTES_MAX).await.is_err() {
         core.metrics().messages_unconfirmed.add(driver.unconfirmed);
     }
+    driver.tracing.ends(core, ended);
     ended
 }
 
@@ -89,6 +92,8 @@ struct Driver<'a> {
     unanswered: Option<Instant>,
     /// Messages that are stored and whose 250 the client has not shown to have got.
     unconfirmed: u64,
+    /// Tells the session in the log, if it is one of those.
+    tracing: Tracing,
 }
 
 /// What the driver has to do next. Questions that need nobody else have been answered.
@@ -148,7 +153,8 @@ impl Driver<'_> {
                 Stage::Draining if told => {}
                 Stage::Draining => {
                     told = true;
-                    session.shut_down(self.core.metrics());
+                    let metrics = self.core.metrics();
+                    self.tracing.watch(metrics, || session.shut_down(metrics));
                 }
                 Stage::Cutting => return self.cut().await,
             }
@@ -157,24 +163,45 @@ impl Driver<'_> {
                 Step::Answered => {}
                 Step::Await(later) => {
                     let verdict = self.await_others(later).await;
-                    session.answer(verdict, self.core.now(), self.core.metrics());
+                    self.answer(&mut session, verdict);
                 }
                 Step::Close(reason) => return Ok(ended(reason)),
                 Step::Pause(until) => {
                     self.link.pause(until).await;
                     session.resume(self.core.now());
                 }
-                Step::Send(bytes) => self.send(bytes).await?,
+                Step::Send(bytes) => {
+                    self.tracing
+                        .sends(self.core, session.progress(), bytes.len());
+                    self.send(bytes).await?;
+                }
                 // A handshake is rare and needs much room: not in every task.
                 Step::StartTls => Box::pin(self.start_tls(&mut session)).await?,
                 Step::Wait(deadline) => self.wait(&mut session, deadline).await?,
             }
-            self.link
-                .feed(|input| session.receive(input, self.core.now(), self.core.metrics()));
+            self.feed(&mut session);
             if let Some(progress) = session.progress() {
                 self.arrival.progress = progress;
             }
         }
+    }
+
+    /// Gives the session the input that it can use.
+    fn feed(&mut self, session: &mut Session<HeldLease>) {
+        let (core, tracing) = (self.core, &mut self.tracing);
+        self.link.feed(|input| {
+            let before = input.len();
+            let receive = || session.receive(input, core.now(), core.metrics());
+            tracing.watch(core.metrics(), receive);
+            tracing.received(before - input.len());
+        });
+    }
+
+    /// Gives the session the answer to its question.
+    fn answer(&mut self, session: &mut Session<HeldLease>, verdict: Verdict<HeldLease>) {
+        let (now, metrics) = (self.core.now(), self.core.metrics());
+        self.tracing
+            .watch(metrics, || session.answer(verdict, now, metrics));
     }
 
     /// Whether this client has failed so many handshakes that it gets no other for now. Asked once a connection: those that
@@ -192,7 +219,7 @@ impl Driver<'_> {
         match session.next_action() {
             Action::Ask(question) => match self.ask(question) {
                 Ok(verdict) => {
-                    session.answer(verdict, self.core.now(), self.core.metrics());
+                    self.answer(session, verdict);
                     Step::Answered
                 }
                 Err(later) => Step::Await(later),
@@ -246,7 +273,10 @@ impl Driver<'_> {
             Filled::Disturbed => {}
             // Under less pressure there is more time.
             Filled::TimedOut if self.level != self.core.level() => {}
-            Filled::TimedOut => session.expire(self.core.now(), self.core.metrics()),
+            Filled::TimedOut => {
+                let (now, metrics) = (self.core.now(), self.core.metrics());
+                self.tracing.watch(metrics, || session.expire(now, metrics));
+            }
         }
         Ok(())
     }
@@ -282,6 +312,7 @@ impl Driver<'_> {
                 metrics.tls_handshakes.of(label, agreed.version).increment();
                 let took = self.core.exact_now().since(began);
                 metrics.tls_handshake_duration.observe_duration(took);
+                self.tracing.shook_hands(self.core, &agreed);
                 Ok(())
             }
             Err(ended) => {
@@ -331,8 +362,10 @@ impl Driver<'_> {
             Question::Message(complete) => {
                 let ended = self.core.exact_now();
                 self.unanswered.get_or_insert(ended);
+                let used = complete.body.len() as u64;
+                self.tracing
+                    .completes(self.core, used, complete.leases.len());
                 if let Some(Incoming { reserved }) = self.incoming.take() {
-                    let used = complete.body.len() as u64;
                     let counted = &self.arrival.counted;
                     counted.take_back_bytes(self.core, reserved, used);
                 }
@@ -520,6 +553,7 @@ mod tests {
             queue_id: core.queue_id(),
             unanswered: None,
             unconfirmed: 0,
+            tracing: Tracing::begin(&core),
         };
         let impersonate = |driver: &mut Driver<'_>, address: Option<&str>| {
             let address = address.map(|text| text.parse().expect("an address"));

@@ -7,12 +7,12 @@
 use mayfly::clock::{Instant, Stamps, WallClock};
 use mayfly::mail::message::QueueId;
 use mayfly::mail::trace::Trace;
-use mayfly::mail::{BodyWriter, Ledger, Message};
+use mayfly::mail::{Address, BodyWriter, Ledger, Message};
 use mayfly::metrics::CoreMetrics;
 use mayfly::policy::recipients::{self, Decision, Rules};
 use mayfly::smtp::session::Profile;
 use mayfly::smtp::{
-    Action, Beginning, Extensions, Limits, Question, Receipt, Reply, Session, Verdict,
+    Action, Beginning, Extensions, Leases, Limits, Question, Receipt, Reply, Session, Verdict,
 };
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -26,9 +26,44 @@ const ENVELOPE: [&[u8]; 3] = [
     b"DATA\r\n",
 ];
 
+/// Where messages go.
+pub(crate) trait Mailboxes {
+    /// A place for one message.
+    type Place;
+
+    /// Keeps a place for a message.
+    fn place(
+        &mut self,
+        mailbox: &Address,
+        declared_bytes: u64,
+        now: Instant,
+    ) -> Result<Self::Place, Reply>;
+
+    /// Stores a message in the places that were kept for it; says when it goes.
+    fn store(&mut self, places: Leases<Self::Place>, message: Message, now: Instant) -> Instant;
+}
+
+/// No mailboxes: what a message costs before it comes to one.
+#[derive(Default)]
+pub(crate) struct Nowhere;
+
+impl Mailboxes for Nowhere {
+    type Place = u64;
+
+    fn place(&mut self, mailbox: &Address, _: u64, _: Instant) -> Result<u64, Reply> {
+        Ok(black_box(mailbox).as_str().len() as u64)
+    }
+
+    fn store(&mut self, _: Leases<u64>, message: Message, now: Instant) -> Instant {
+        drop(black_box(message));
+        now.plus(Duration::from_secs(3600))
+    }
+}
+
 /// The session and what its driver has at hand.
-pub(crate) struct Kept {
-    session: Session<u64>,
+pub(crate) struct Kept<M: Mailboxes = Nowhere> {
+    session: Session<M::Place>,
+    mailboxes: M,
     rules: Rules,
     ledger: Ledger,
     metrics: CoreMetrics,
@@ -38,8 +73,15 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Behind the greeting and EHLO.
+    /// Behind the greeting and EHLO; messages go nowhere.
     pub(crate) fn new() -> Self {
+        Self::with(Nowhere)
+    }
+}
+
+impl<M: Mailboxes> Kept<M> {
+    /// Behind the greeting and EHLO.
+    pub(crate) fn with(mailboxes: M) -> Self {
         let now = Instant::ZERO;
         let profile = Profile {
             hostname: "mx.mayfly.test".into(),
@@ -51,6 +93,7 @@ impl Kept {
         };
         let mut kept = Self {
             session: Session::new(profile, now),
+            mailboxes,
             rules: Rules::default(),
             ledger: Ledger::new(1 << 30),
             metrics: CoreMetrics::default(),
@@ -99,16 +142,18 @@ impl Kept {
         }
     }
 
-    fn decide(&self, question: Question<u64>) -> Verdict<u64> {
+    fn decide(&mut self, question: Question<M::Place>) -> Verdict<M::Place> {
         match question {
-            Question::Recipient { recipient, .. } => {
-                Verdict::Recipient(match recipients::decide(&recipient, &self.rules) {
-                    Decision::Mailbox { address, .. } => {
-                        Ok(black_box(address).as_str().len() as u64)
-                    }
-                    Decision::RelayDenied => Err(Reply::RelayDenied),
-                })
-            }
+            Question::Recipient {
+                recipient,
+                declared_bytes,
+                ..
+            } => Verdict::Recipient(match recipients::decide(&recipient, &self.rules) {
+                Decision::Mailbox { address, .. } => {
+                    self.mailboxes.place(&address, declared_bytes, self.now)
+                }
+                Decision::RelayDenied => Err(Reply::RelayDenied),
+            }),
             Question::Impersonate(_) => Verdict::Impersonate(Ok(())),
             Question::Begin(beginning) => {
                 Verdict::Begin(self.open(&beginning).ok_or(Reply::NoMemory))
@@ -118,7 +163,7 @@ impl Kept {
             }
             Question::Message(complete) => {
                 let queue_id = QueueId::from_random(17);
-                black_box(Message {
+                let message = Message {
                     queue_id,
                     reverse_path: complete.reverse_path,
                     body: complete.body,
@@ -126,11 +171,10 @@ impl Kept {
                     tls: false,
                     require_tls: complete.require_tls,
                     encrypted: false,
-                });
+                };
+                let kept_until = self.mailboxes.store(complete.leases, message, self.now);
                 Verdict::Message(Ok(Receipt {
-                    kept_until: self
-                        .stamps
-                        .rfc3339(self.wall, self.now.plus(Duration::from_secs(3600))),
+                    kept_until: self.stamps.rfc3339(self.wall, kept_until),
                     queue_id,
                 }))
             }

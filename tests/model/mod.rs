@@ -54,6 +54,9 @@ pub(crate) enum Step {
     Pass {
         millis: u64,
     },
+    Purge {
+        who: Who,
+    },
     Recover {
         pick: Index,
     },
@@ -62,11 +65,12 @@ pub(crate) enum Step {
     },
 }
 
-/// A token that was given out at some time, or the operator.
+/// A token that was given out at some time, the operator, or anybody.
 #[derive(Clone, Debug)]
 pub(crate) enum Who {
     Token(Index),
     Operator(u32),
+    Public(u32),
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
@@ -74,6 +78,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             3 => any::<Index>().prop_map(Who::Token),
             1 => (0..ADDRESSES).prop_map(Who::Operator),
+            1 => (0..ADDRESSES).prop_map(Who::Public),
         ]
     };
     let ttl = || prop_oneof![0..5_u64, 0..2 * MAILBOX_TTL_MAX];
@@ -90,6 +95,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (who(), any::<Index>(), any::<bool>())
             .prop_map(|(who, pick, seen)| Step::Mark { who, pick, seen }),
         6 => prop_oneof![0..200_u64, 0..40_000_u64].prop_map(|millis| Step::Pass { millis }),
+        1 => who().prop_map(|who| Step::Purge { who }),
         1 => any::<Index>().prop_map(|pick| Step::Recover { pick }),
         2 => any::<Index>().prop_map(|pick| Step::Release { pick }),
     ]
@@ -100,6 +106,7 @@ fn existence() -> impl Strategy<Value = Existence> {
         4 => Just(Existence::Required),
         3 => Just(Existence::Implied),
         1 => Just(Existence::Operators),
+        2 => Just(Existence::Public),
     ]
 }
 
@@ -111,6 +118,8 @@ struct Box {
     created_at: Instant,
     expires_at: Option<Instant>,
     closing: bool,
+    /// Whether anybody may see it.
+    public: bool,
     leased: u32,
     /// How many more messages it takes, and the end that the last of them has set.
     takes: Option<(u32, Option<Instant>)>,
@@ -127,6 +136,7 @@ impl Box {
             created_at: now,
             expires_at: None,
             closing: false,
+            public: false,
             leased: 0,
             takes: None,
             mail: Vec::new(),
@@ -235,6 +245,13 @@ impl Pair {
             } => self.lease(address, existence, bytes)?,
             Step::Mark { who, pick, seen } => self.mark(&who, pick, seen)?,
             Step::Pass { millis } => self.now = self.now.plus(Duration::from_millis(millis)),
+            Step::Purge { who } => {
+                let found = self.held(&who);
+                let purged = self.shard.purge(&self.holder(&who), self.now);
+                let mail = found.and_then(|number| self.boxes.get_mut(&number));
+                let gone = mail.map(|it| std::mem::take(&mut it.mail).len());
+                prop_assert_eq!(purged, gone);
+            }
             Step::Recover { pick } => {
                 let (old, new) = (*pick.get(&self.tokens), self.fresh());
                 let found = self.boxes.values_mut().find(|it| it.token == Some(old));
@@ -325,6 +342,7 @@ impl Pair {
         let new = || Box::new(number, self.now);
         let it = self.boxes.entry(of).or_insert_with(new);
         it.token = Some(name);
+        it.public = false;
         it.created_at = self.now;
         it.expires_at = Some(self.now.plus(secs(ttl.min(MAILBOX_TTL_MAX))));
         it.takes = takes.map(|left| (left, None));
@@ -451,18 +469,22 @@ impl Pair {
             .lease(&address(number), existence, bytes, self.now);
         let is_new = self.boxes.values().all(|it| it.address != number);
         let unsure = self.is_kept_from_others(number).is_none();
-        if existence == Existence::Implied && is_new && unsure && leased.is_err() {
+        let implied = matches!(existence, Existence::Implied | Existence::Public);
+        if implied && is_new && unsure && leased.is_err() {
             expected = Err(Unavailable::NoSuchMailbox);
         }
         prop_assert_eq!(leased.as_ref().err().copied(), expected.err());
         let Ok(lease) = leased else { return Ok(()) };
+        let public = existence == Existence::Public;
         let found = self.boxes.iter_mut().find(|(_, it)| it.address == number);
         let of = if let Some((of, it)) = found {
             it.leased += 1;
+            it.public = public && it.token.is_none();
             *of
         } else {
             let mut it = Box::new(number, self.now);
             it.leased = 1;
+            it.public = public;
             let of = self.fresh();
             self.boxes.insert(of, it);
             of
@@ -481,7 +503,8 @@ impl Pair {
         let drop_oldest = self.budget.when_mailbox_full == WhenFull::DropOldest;
         let Some(it) = self.boxes.values().find(|it| it.address == number) else {
             let kept = self.is_kept_from_others(number) == Some(true);
-            return if required || kept && existence == Existence::Implied {
+            let implied = matches!(existence, Existence::Implied | Existence::Public);
+            return if required || kept && implied {
                 Err(Unavailable::NoSuchMailbox)
             } else {
                 Ok(())
@@ -513,6 +536,7 @@ impl Pair {
         let is_it = |it: &Box| match who {
             Who::Token(pick) => it.token == Some(*pick.get(&self.tokens)),
             Who::Operator(number) => it.address == *number && it.token.is_none(),
+            Who::Public(number) => it.address == *number && it.public,
         };
         let mut found = self.boxes.iter().filter(|(_, it)| is_it(it));
         found.next().map(|(number, _)| *number)
@@ -522,6 +546,7 @@ impl Pair {
         match who {
             Who::Token(pick) => Holder::Token(token(*pick.get(&self.tokens))),
             Who::Operator(number) => Holder::Operator(address(*number)),
+            Who::Public(number) => Holder::Public(address(*number)),
         }
     }
 
@@ -537,7 +562,12 @@ impl Pair {
             let found = mine.find(|it| it.address == number && it.token.is_none());
             (Holder::Operator(address(number)), found)
         });
-        for (holder, found) in tokens.chain(operator) {
+        let public = (0..ADDRESSES).map(|number| {
+            let mut mine = self.boxes.values();
+            let found = mine.find(|it| it.address == number && it.public);
+            (Holder::Public(address(number)), found)
+        });
+        for (holder, found) in tokens.chain(operator).chain(public) {
             let state = self.shard.state(&holder, self.now);
             let listed = self.shard.list(&holder, Sequence(0), usize::MAX, self.now);
             prop_assert_eq!(state.is_some(), found.is_some());
