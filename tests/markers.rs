@@ -284,11 +284,63 @@ fn live_with_a_key(gateway: &Gateway) -> Vec<(&'static str, Vec<u8>)> {
     secrets
 }
 
+const PASSWORD: &str = "Marked-Password-q7x-of-which-there-is-one";
+const ACCOUNT: &str = "marked-account-q7x";
+
+/// Somebody has an account of mail.tm's kind, gets mail, reads it in all its forms, and deletes the account; returns all their
+/// secrets, which are dead then.
+fn live_with_a_password(gateway: &Gateway) -> Vec<(&'static str, Vec<u8>)> {
+    let login = |password: &str| {
+        format!("{{\"address\":\"{ACCOUNT}@mayfly.test\",\"password\":\"{password}\"}}")
+    };
+    let made = gateway.post("/accounts", &login(PASSWORD));
+    assert_eq!(made.status, 201, "{}", made.text());
+    let given = gateway.post("/token", &login(PASSWORD));
+    let (id, token) = (given.field("id"), given.field("token"));
+    let secrets = vec![
+        ("the password", PASSWORD.as_bytes().to_vec()),
+        ("the account", ACCOUNT.as_bytes().to_vec()),
+        ("the sealed token", token.as_bytes().to_vec()),
+    ];
+    let hub = format!("/.well-known/mercure?topic=/accounts/{id}");
+    let mut stream = Events::open_at(gateway.http, &hub, &token);
+    plant(gateway, true, &format!("{ACCOUNT}@mayfly.test"));
+    let listed = gateway.get("/messages", &token);
+    let message = &listed.json()["hydra:member"][0];
+    assert_eq!(message["subject"], SUBJECT);
+    for name in ["@id", "downloadUrl", "sourceUrl"] {
+        let path = message[name].as_str().expect("a path");
+        assert_eq!(gateway.get(path, &token).status, 200, "{path}");
+    }
+    let own = format!("/accounts/{id}");
+    let wrong = [
+        gateway.post("/accounts", &login(PASSWORD)),
+        gateway.post("/token", &login(&format!("{PASSWORD}x"))),
+        gateway.post(
+            "/accounts",
+            &login(PASSWORD).replace("@mayfly", "@elsewhere"),
+        ),
+        gateway.post("/token", PASSWORD),
+        gateway.get(&format!("/messages/{ACCOUNT}"), &token),
+        gateway.get("/me", &format!("{token}x")),
+        gateway.get(&format!("{hub}x&authorization={token}"), &token),
+    ];
+    for answer in wrong {
+        assert!(answer.status >= 400, "{}", answer.text());
+        let text = format!("{}\n{}", answer.head, answer.text());
+        assert_unmarked("an error text", &text, &secrets);
+    }
+    assert_eq!(gateway.delete(&own, &token).status, 204);
+    while stream.chunk().is_some() {}
+    secrets
+}
+
 #[test]
 fn nothing_of_what_strangers_send_stays_anywhere() {
     let hash = mayfly::control::keys::hash(KEY.as_bytes());
     let settings = format!(
         "[server]\nlog_level = \"debug\"\n[store]\nexpires_soon = \"1s\"\n\
+         [compatibility]\nmail_tm = true\n\
          [plans]\noffered = [{{ name = \"marked\" }}]\nkeys = [{{ plan = \"marked\", hash = \"{hash}\" }}]\n"
     );
     let mut gateway = Gateway::start(&settings);
@@ -298,7 +350,8 @@ fn nothing_of_what_strangers_send_stays_anywhere() {
     let answers = provoke_http(&gateway, &token) + &provoke_smtp(&gateway, &address);
     assert_unmarked("an error text", &answers, &markers);
     live_a_life(&gateway, &address, &token, &markers);
-    let secrets = live_with_a_key(&gateway);
+    let mut secrets = live_with_a_key(&gateway);
+    secrets.extend(live_with_a_password(&gateway));
     gateway.await_metric("mayfly_store_mailboxes", "", 0);
     gateway.await_rest(0);
     // None but the one that asks.

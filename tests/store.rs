@@ -39,7 +39,8 @@ impl Diary {
         }
     }
 
-    /// The events since this was asked last, in short: `+1` arrived, `-1` removed, `soon`,
+    /// The events since this was asked last, in short: `+1` arrived, `-1` removed, `!1` marked as seen, `?1` as
+    /// not seen, `soon`,
     /// `closed`, `reset`.
     fn read(&self) -> String {
         let events = std::mem::take(&mut *self.events.borrow_mut());
@@ -52,6 +53,9 @@ impl Diary {
                 match event {
                     Event::Arrived(entry) => format!("+{}", entry.sequence.0),
                     Event::Removed { message, .. } => format!("-{}", message.0),
+                    Event::Marked { entry, .. } => {
+                        format!("{}{}", if entry.seen { "!" } else { "?" }, entry.sequence.0)
+                    }
                     Event::ExpiresSoon { .. } => "soon".to_owned(),
                     Event::Closed { .. } => "closed".to_owned(),
                     Event::Reset { .. } => "reset".to_owned(),
@@ -527,6 +531,7 @@ fn nothing_is_printed_that_identifies_anyone() {
 }
 
 mod grants;
+mod marks;
 mod model;
 
 proptest! {

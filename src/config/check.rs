@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod compatibility;
 mod plans;
 mod pressure;
 
@@ -55,6 +56,7 @@ pub(super) fn violations(config: &Config) -> Vec<Violation> {
     store(config, &mut found);
     plans::plans(config, &mut found);
     proof_of_work(config, &mut found);
+    compatibility::compatibility(config, &mut found);
     pressure::pressure(config, &mut found);
     pressure::clients(config, &mut found);
     least_numbers(config, &mut found);

@@ -17,7 +17,7 @@ mod under;
 pub use listener::MailListener;
 pub use mistake::ConfigErrors;
 pub use read::{Effective, Source};
-pub use sections::{Certificate, Http, Listen, Server, Tls};
+pub use sections::{Certificate, Compatibility, Http, Listen, Server, Tls};
 
 use crate::settings::{Described, Entry};
 use crate::{policy, reading, smtp, store};
@@ -125,6 +125,8 @@ sections! {
     store: store::Budget, restart Restart::None;
     /// The HTTP API.
     http: Http, restart Restart::Only(&["rate_clients_max"]);
+    /// APIs of other services that answer beside ours.
+    compatibility: Compatibility, restart Restart::Only(&["passwords_at_once"]);
     /// Who may create more than others.
     plans: policy::plans::Plans, restart Restart::None;
     /// How messages are taken apart for people to read.

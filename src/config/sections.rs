@@ -183,3 +183,36 @@ settings! {
         pub page_messages_max: u32 = 100,
     }
 }
+
+settings! {
+    /// APIs of other services that answer beside ours, on the public listeners, at the paths that their clients use. docs/compatibility.md
+    /// says what is the same and what is not. All are off unless you turn them on; none keeps anything of its own.
+    pub struct Compatibility {
+        /// Whether the API of mail.tm and mail.gw is there: `/domains`, `/accounts`, `/token`, `/me`, `/messages`, `/sources` and
+        /// `/.well-known/mercure`. Accounts have passwords; whoever wants a mailbox shows no more than for one of ours.
+        pub mail_tm: bool = false,
+        /// How long a token that `/token` gives is good. It ends with its account if that is earlier.
+        pub mail_tm_token_time: Span = Span::secs(24 * 3600),
+        /// Memory that the hash of one password takes (Argon2id), while it is computed. More makes guessing dearer for whoever has
+        /// stolen the process's memory. Price: for each of `passwords_at_once`.
+        pub password_memory: Bytes = Bytes::mib(19),
+        /// Passes over that memory. Price: processor time, about 10 ms each at 19 MiB.
+        pub password_passes: u32 = 2,
+        /// Passwords that are hashed at the same time. Price: a thread and `password_memory` each.
+        pub passwords_at_once: u32 = 2,
+        /// Requests that may wait for their password to be hashed. Beyond that they get 503. Price: one open request each.
+        pub passwords_waiting_max: u32 = 64,
+        /// How `verifications` of a message is written: mail.tm's clients take any, some of mail.gw's take only a list.
+        pub mail_tm_verifications: Verifications = Verifications::Object,
+    }
+}
+
+choices! {
+    /// How `verifications` of a message is written.
+    pub enum Verifications {
+        /// An object with `tls`, `spf` and `dkim`, as mail.tm has it.
+        Object = "object",
+        /// An empty list, as mail.gw has it.
+        List = "list",
+    }
+}

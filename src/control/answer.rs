@@ -1,6 +1,7 @@
 //! What every request goes through, whichever side it comes to.
 
 use super::app::{App, Side};
+use super::compat::{self, Tongue};
 use super::problem::Problem;
 use super::rate::{Client, Standing, Verdict};
 use super::wire::{Passed, REFUSED_PATH};
@@ -9,11 +10,14 @@ use crate::metrics::process::{self, Route, Status};
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceExt;
+
+/// A path that nothing has.
+const NO_PATH: &str = "/.nothing";
 
 /// Answers one request: everything that does not depend on what is asked for.
 pub(super) async fn answer(
@@ -27,31 +31,32 @@ pub(super) async fn answer(
     let started = app.cores.now();
     // Whoever creates something is counted once more where they do.
     request.extensions_mut().insert(client);
-    let route = match side {
-        Side::Public => api::route(request.uri().path()),
-        Side::Operator => operator::route(request.uri().path()),
+    let asked = Asked::of(side, &request);
+    let tongue = match side {
+        Side::Public => Tongue::of(&app, &request),
+        Side::Operator => Tongue::Ours,
     };
     let refused = passed
         .refused
         .filter(|_| request.uri().path() == REFUSED_PATH);
     let method = method_label(request.method());
-    let waits = waits(route, request.uri().query());
-    let mut response = match refused {
+    let response = match refused {
         Some(offence) => Problem::Head(offence).into_response(),
-        None if side == Side::Public => limited(&app, router, client, route, request).await,
-        None => timed(&app, router, route, request).await,
+        None if side == Side::Public => limited(&app, router, client, asked, request).await,
+        None => timed(&app, router, asked, request).await,
     };
+    let mut response = tongue.put(response);
     secure(response.headers_mut());
     if passed.last {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
     let status = Status::of(response.status().as_u16());
-    let requests = app.metrics.http_requests.of(route, method, status);
+    let requests = app.metrics.http_requests.of(asked.route, method, status);
     requests.add_shared(1);
-    if !waits {
+    if !asked.may_be_late() {
         let span = app.cores.now().since(started);
-        let durations = app.metrics.http_request_duration.of(route);
+        let durations = app.metrics.http_request_duration.of(asked.route);
         durations.observe_duration_shared(span);
     }
     response
@@ -71,11 +76,35 @@ fn method_label(method: &Method) -> process::Method {
     }
 }
 
-/// Whether the answer may come late because nothing has happened yet.
-fn waits(route: Route, query: Option<&str>) -> bool {
-    let has_wait =
-        query.is_some_and(|query| query.split('&').any(|word| word.starts_with("wait=")));
-    route == Route::Events || route == Route::Messages && has_wait
+/// What is known of a request before it is answered.
+#[derive(Clone, Copy)]
+struct Asked {
+    route: Route,
+    /// Whether the answer stays open.
+    is_stream: bool,
+    /// Whether it may wait for mail.
+    waits: bool,
+}
+
+impl Asked {
+    fn of(side: Side, request: &Request<Body>) -> Self {
+        let path = request.uri().path();
+        let route = match side {
+            Side::Public => api::route(path),
+            Side::Operator => operator::route(path),
+        };
+        let has_wait = |query: &str| query.split('&').any(|word| word.starts_with("wait="));
+        Self {
+            route,
+            is_stream: route == Route::Events || side == Side::Public && compat::is_stream(path),
+            waits: route == Route::Messages && request.uri().query().is_some_and(has_wait),
+        }
+    }
+
+    /// Whether the answer may come late because nothing has happened yet.
+    const fn may_be_late(self) -> bool {
+        self.is_stream || self.waits
+    }
 }
 
 /// Answers a request of the public side, if its client has not sent too many.
@@ -86,12 +115,12 @@ async fn limited(
     app: &App,
     router: Router,
     client: Client,
-    route: Route,
+    asked: Asked,
     request: Request<Body>,
 ) -> Response<Body> {
     let limit = app.settings.load().http.requests_per_minute;
     if limit == 0 {
-        return checked(app, router, route, request).await;
+        return checked(app, router, asked, request).await;
     }
     let now = app.cores.now();
     let verdict = app.rate(|rate| rate.request(client, limit, now));
@@ -99,12 +128,12 @@ async fn limited(
         Verdict::Pass(standing) => (true, standing),
         Verdict::Refuse(standing) => (false, standing),
     };
-    let mut response = if passed || route == Route::Events {
-        checked(app, router, route, request).await
+    let mut response = if passed || asked.is_stream {
+        checked(app, router, asked, request).await
     } else {
         Problem::TooManyRequests(standing.reset_secs).into_response()
     };
-    let opened = route == Route::Events && response.status() == StatusCode::OK;
+    let opened = asked.is_stream && response.status() == StatusCode::OK;
     if opened && passed {
         let now = app.cores.now();
         app.rate(|rate| rate.forgive(client, now));
@@ -135,8 +164,8 @@ fn tell_standing(headers: &mut HeaderMap, limit: u32, standing: Standing) {
 async fn checked(
     app: &App,
     router: Router,
-    route: Route,
-    request: Request<Body>,
+    asked: Asked,
+    mut request: Request<Body>,
 ) -> Response<Body> {
     let safe = matches!(
         *request.method(),
@@ -145,7 +174,10 @@ async fn checked(
     if !safe && is_cross_origin(request.headers()) {
         return Problem::CrossOrigin.into_response();
     }
-    timed(app, router, route, request).await
+    if compat::is_off(app, request.uri().path()) {
+        *request.uri_mut() = Uri::from_static(NO_PATH);
+    }
+    timed(app, router, asked, request).await
 }
 
 /// Whether a browser says that a page of another origin sent this. Tokens do not travel by
@@ -165,9 +197,9 @@ fn is_cross_origin(headers: &HeaderMap) -> bool {
 }
 
 /// Answers a request in time.
-async fn timed(app: &App, router: Router, route: Route, request: Request<Body>) -> Response<Body> {
+async fn timed(app: &App, router: Router, asked: Asked, request: Request<Body>) -> Response<Body> {
     let http = app.settings.load().http.clone();
-    let waiting = if waits(route, request.uri().query()) {
+    let waiting = if asked.may_be_late() {
         http.wait_max.0
     } else {
         Duration::ZERO

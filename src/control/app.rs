@@ -1,7 +1,9 @@
 //! What all handlers share.
 
 use super::clients::Clients;
+use super::compat;
 use super::guard::Guard;
+use super::passwords::Turns;
 use super::problem::Problem;
 use super::proof::Challenger;
 use super::rate::{Client, RateLimiter};
@@ -42,6 +44,10 @@ pub(super) struct App {
     pub(super) phase: watch::Receiver<Phase>,
     /// Of the public side.
     pub(super) clients: Clients,
+    /// Turns to hash a password.
+    pub(super) passwords: Turns,
+    /// Secrets of the APIs of other services.
+    pub(super) compat: compat::Secrets,
     /// Turns to take a message apart.
     pub(super) readers: Arc<Semaphore>,
     /// Never held across an await, and the control plane has one thread: nobody waits for it.
@@ -54,6 +60,8 @@ impl App {
     pub(super) fn new(facts: Facts, phase: watch::Receiver<Phase>) -> Self {
         let clients_max = facts.settings.load().http.rate_clients_max;
         let at_once = facts.settings.load().reading.at_once.max(1) as usize;
+        let began = facts.cores.now();
+        let passwords_at_once = facts.settings.load().compatibility.passwords_at_once;
         Self {
             cores: facts.cores,
             settings: facts.settings,
@@ -64,6 +72,8 @@ impl App {
             metrics: facts.metrics,
             phase,
             clients: Clients::default(),
+            passwords: Turns::new(passwords_at_once),
+            compat: compat::Secrets::draw(began),
             readers: Arc::new(Semaphore::new(at_once)),
             rate: Mutex::new(RateLimiter::new(clients_max)),
             guard: Mutex::new(Guard::new(clients_max)),
@@ -72,6 +82,11 @@ impl App {
 
     pub(super) fn phase(&self) -> Phase {
         *self.phase.borrow()
+    }
+
+    /// Calendar time.
+    pub(super) fn unix_secs(&self) -> u64 {
+        self.cores.wall().unix_secs(self.cores.now())
     }
 
     /// Waits until the process is going down.

@@ -15,7 +15,7 @@ use serde::Serialize;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::ToSchema;
@@ -32,7 +32,19 @@ pub(super) async fn open(
     holder: &Holder,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let since = last_event_id(headers);
+    let events = subscribe(&app, holder, last_event_id(headers)).await?;
+    let (stream, response) = Stream::open(&app);
+    // Ends with the stream, the mailbox or the process, whichever is first.
+    tokio::spawn(write_down(stream, events));
+    Ok(response)
+}
+
+/// The events of a mailbox, those that followed `since` first.
+pub(super) async fn subscribe(
+    app: &App,
+    holder: &Holder,
+    since: Option<Sequence>,
+) -> Result<mpsc::Receiver<Event>, Problem> {
     let events_max = app.settings.load().http.stream_events_max.max(1) as usize;
     let (watcher, events) = mpsc::channel(events_max);
     let watched = app
@@ -40,22 +52,10 @@ pub(super) async fn open(
             shard.watch(holder, since, watcher, now)
         })
         .await?;
-    if !watched {
-        return Err(Problem::TooManyWatchers);
+    match watched {
+        true => Ok(events),
+        false => Err(Problem::TooManyWatchers),
     }
-    let (written, body) = mpsc::channel(1);
-    // Ends with the stream, the mailbox or the process, whichever is first.
-    tokio::spawn(write_down(app, events, written));
-    let body = ReceiverStream::new(body).map(Ok::<Bytes, Infallible>);
-    let mut response = Body::from_stream(body).into_response();
-    let kind = HeaderValue::from_static("text/event-stream");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    // For reverse proxies that would hold events back to fill a buffer.
-    let unbuffered = HeaderValue::from_static("no");
-    response
-        .headers_mut()
-        .insert("x-accel-buffering", unbuffered);
-    Ok(response)
 }
 
 /// The event after which a stream goes on. What is no number of ours is as good as none.
@@ -80,30 +80,70 @@ impl Drop for OpenStream {
     }
 }
 
-async fn write_down(
-    app: Arc<App>,
-    mut events: mpsc::Receiver<Event>,
+/// An answer that stays open, as whoever writes it sees it.
+pub(super) struct Stream {
+    open: OpenStream,
     written: mpsc::Sender<Bytes>,
-) {
-    let open = OpenStream::new(app);
-    let app = &open.0;
-    let mut heartbeat = interval(app.settings.load().http.heartbeat.0.max(HEARTBEAT_MIN));
-    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    heartbeat.reset();
-    let mut next = Bytes::from_static(HELLO);
-    loop {
+    heartbeat: Interval,
+}
+
+/// What a stream has to say next.
+pub(super) enum Next {
+    /// Something happened.
+    Event(Event),
+    /// Nothing happened for a while.
+    Pulse,
+    /// Nothing more: the reader, the mailbox or the process is gone.
+    Over,
+}
+
+impl Stream {
+    /// A stream, and the answer that it is written into.
+    pub(super) fn open(app: &Arc<App>) -> (Self, Response) {
+        let (written, body) = mpsc::channel(1);
+        let body = ReceiverStream::new(body).map(Ok::<Bytes, Infallible>);
+        let mut response = Body::from_stream(body).into_response();
+        let fields = response.headers_mut();
+        let kind = HeaderValue::from_static("text/event-stream");
+        fields.insert(header::CONTENT_TYPE, kind);
+        // For reverse proxies that would hold events back to fill a buffer.
+        fields.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        let mut heartbeat = interval(app.settings.load().http.heartbeat.0.max(HEARTBEAT_MIN));
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        heartbeat.reset();
+        let stream = Self {
+            open: OpenStream::new(Arc::clone(app)),
+            written,
+            heartbeat,
+        };
+        (stream, response)
+    }
+
+    /// Hands text on; `false` when nobody reads it any more.
+    pub(super) async fn send(&self, text: Bytes) -> bool {
         // A reader so slow that this waits will find its channel of events closed.
-        if written.send(next).await.is_err() {
-            return;
+        text.is_empty() || self.written.send(text).await.is_ok()
+    }
+
+    /// Waits for what comes next.
+    pub(super) async fn next(&mut self, events: &mut mpsc::Receiver<Event>) -> Next {
+        tokio::select! {
+            event = events.recv() => event.map_or(Next::Over, Next::Event),
+            _ = self.heartbeat.tick() => Next::Pulse,
+            () = self.written.closed() => Next::Over,
+            () = self.open.0.draining() => Next::Over,
         }
-        next = tokio::select! {
-            event = events.recv() => match event {
-                Some(event) => Bytes::from(written_event(app, &event).await),
-                None => return,
-            },
-            _ = heartbeat.tick() => Bytes::from_static(HEARTBEAT),
-            () = written.closed() => return,
-            () = app.draining() => return,
+    }
+}
+
+async fn write_down(mut stream: Stream, mut events: mpsc::Receiver<Event>) {
+    let app = Arc::clone(&stream.open.0);
+    let mut text = Bytes::from_static(HELLO);
+    while stream.send(text).await {
+        text = match stream.next(&mut events).await {
+            Next::Event(event) => Bytes::from(written_event(&app, &event).await),
+            Next::Pulse => Bytes::from_static(HEARTBEAT),
+            Next::Over => return,
         };
     }
 }
@@ -145,6 +185,8 @@ async fn written_event(app: &App, event: &Event) -> String {
             let id = message.0.to_string();
             written("removed", *sequence, &RemovedMessage { id })
         }
+        // Whether a message was seen is nothing that the API tells of.
+        Event::Marked { .. } => String::new(),
         Event::ExpiresSoon {
             sequence,
             expires_at,

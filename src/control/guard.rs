@@ -81,6 +81,17 @@ impl Creator {
         }
     }
 
+    /// The same where clients send what other servers gave them: what is no key of ours is none.
+    pub(super) fn with_key_or_without(
+        client: Client,
+        headers: &HeaderMap,
+        settings: &Settings,
+    ) -> Self {
+        let key = bearer(headers).map(keys::hash);
+        let key = key.filter(|key| settings.keys.plan(key).is_some());
+        key.map_or(Self::Anonymous(client), Self::Key)
+    }
+
     /// The plan that this one has, if it has one.
     pub(super) fn plan(self, settings: &Settings) -> Option<&Plan> {
         let name = match self {

@@ -149,7 +149,7 @@ async fn list_or_watch(
 async fn next_arrival(events: &mut mpsc::Receiver<Event>) -> Result<(), Problem> {
     loop {
         match events.recv().await {
-            Some(Event::Removed { .. } | Event::ExpiresSoon { .. }) => {}
+            Some(Event::Removed { .. } | Event::Marked { .. } | Event::ExpiresSoon { .. }) => {}
             Some(Event::Closed { .. }) => return Err(Problem::NoSuchMailbox),
             // None: too much happened at once, and the shard dropped us.
             Some(Event::Arrived(_) | Event::Reset { .. }) | None => return Ok(()),

@@ -12,6 +12,8 @@ mod answer;
 mod api;
 mod app;
 mod clients;
+mod compat;
+mod creating;
 mod events;
 mod explorer;
 mod forwarded;
@@ -24,6 +26,7 @@ mod metrics_page;
 mod names;
 mod operator;
 mod page;
+mod passwords;
 mod problem;
 mod proof;
 pub mod rate;
@@ -36,7 +39,7 @@ mod wire;
 
 pub use token::{Token, TokenKey};
 
-use crate::config::sections::Http;
+use crate::config::sections::{Compatibility, Http};
 use crate::edge::Cores;
 use crate::metrics::process::ProcessMetrics;
 use crate::policy::plans::Plans;
@@ -69,6 +72,8 @@ pub struct Settings {
     pub reading: Limits,
     /// What those may create who show a key.
     pub plans: Plans,
+    /// Which APIs of other services there are.
+    pub compatibility: Compatibility,
     /// The keys, each with its plan.
     pub keys: ApiKeys,
 }

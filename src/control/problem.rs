@@ -17,6 +17,8 @@ use utoipa::ToSchema;
 /// An error, as its client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
+    /// Address or password is wrong. Only other services' APIs have passwords.
+    BadCredentials,
     /// The body is not what it should be.
     BadBody(&'static str),
     /// A parameter of the query is not what it should be.
@@ -73,6 +75,7 @@ pub(super) enum Problem {
 
 const ENCRYPTED: &str =
     "The message is encrypted to the key of its mailbox: only its source can be had, under /raw.";
+const BAD_CREDENTIALS: &str = "Address or password is wrong.";
 const BUSY: &str = "There is too much to do just now. Try again soon.";
 const NO_SUCH_PART: &str = "The message has no such part.";
 const NOT_JSON: &str = "Send the body as application/json.";
@@ -103,6 +106,7 @@ impl Problem {
     fn table(&self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
+            Self::BadCredentials => (S::UNAUTHORIZED, "bad-credentials", BAD_CREDENTIALS),
             Self::BadBody(detail) => (S::BAD_REQUEST, "bad-body", *detail),
             Self::BadQuery(detail) => (S::BAD_REQUEST, "bad-query", *detail),
             Self::BodyTooLarge => (
@@ -326,6 +330,8 @@ impl IntoResponse for Problem {
         if let Some((name, value)) = self.field() {
             headers.insert(name, value);
         }
+        // For those who say it in other words.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -10,6 +10,7 @@ use super::views::messages as views;
 use crate::mail::Message;
 use crate::reading::codes::Findings;
 use crate::reading::html::Remote;
+use crate::reading::message::Glance;
 use crate::reading::{Limits, message, names};
 use crate::store::{Entry, Holder};
 use axum::body::{Body, Bytes};
@@ -65,6 +66,23 @@ pub(super) async fn read<T: Send + 'static>(
 /// Looks for codes and links in the newest of these messages, if they are not too large. `None` where
 /// nobody looked.
 pub(super) async fn scan(app: &App, entries: &[Entry]) -> Vec<Option<Findings>> {
+    look(app, entries, message::scan).await
+}
+
+/// Looks at how the newest of these messages begin, if they are not too large. `None` where nobody looked.
+pub(super) async fn glance(app: &App, entries: &[Entry], chars_max: usize) -> Vec<Option<Glance>> {
+    look(app, entries, move |raw, limits| {
+        message::glance(raw, limits, chars_max)
+    })
+    .await
+}
+
+/// Takes the newest of these messages apart, which stand last, if they are not too large.
+async fn look<T: Send + 'static>(
+    app: &App,
+    entries: &[Entry],
+    work: impl Fn(&[u8], &Limits) -> T + Send + 'static,
+) -> Vec<Option<T>> {
     let limits = app.settings.load().reading.clone();
     let bytes_max = limits.scan_bytes_max.as_usize();
     let skipped = entries
@@ -86,12 +104,12 @@ pub(super) async fn scan(app: &App, entries: &[Entry]) -> Vec<Option<Findings>> 
     let Ok(Ok(turn)) = tokio::time::timeout(SCAN_PATIENCE, turn).await else {
         return entries.iter().map(|_| None).collect();
     };
-    let look = move |message: Arc<Message>| message::scan(&message.body.head(usize::MAX), &limits);
-    let scanned = tokio::task::spawn_blocking(move || {
+    let look = move |message: Arc<Message>| work(&message.body.head(usize::MAX), &limits);
+    let looked = tokio::task::spawn_blocking(move || {
         let _turn = turn;
         wanted.into_iter().map(|wanted| wanted.map(&look)).collect()
     });
-    scanned
+    looked
         .await
         .unwrap_or_else(|_| entries.iter().map(|_| None).collect())
 }
@@ -170,7 +188,7 @@ pub(super) fn json_answer(app: &App, view: &impl Serialize) -> Response {
 }
 
 /// An answer that whoever reads it too slowly does not get whole.
-fn answer(app: &App, bytes: Vec<u8>, kind: &'static str) -> Response {
+pub(super) fn answer(app: &App, bytes: Vec<u8>, kind: &'static str) -> Response {
     let length = bytes.len();
     let time = app.settings.load().http.request_timeout.0
         + Duration::from_secs(length as u64 / BYTES_A_SECOND_MIN);

@@ -23,6 +23,7 @@ labels! {
         Html = "html",
         Mailbox = "mailbox",
         Mailboxes = "mailboxes",
+        MailTm = "mail_tm",
         Message = "message",
         Messages = "messages",
         Metrics = "metrics",

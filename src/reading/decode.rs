@@ -27,6 +27,15 @@ impl Encoding {
         }
     }
 
+    /// Its name (RFC 2045, section 6.1). Whatever leaves the bytes as they are is called `8bit`, which allows most.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "8bit",
+            Self::Base64 => "base64",
+            Self::QuotedPrintable => "quoted-printable",
+        }
+    }
+
     /// The bytes that are meant; never more than there are.
     pub(super) fn decode<'a>(self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         match self {

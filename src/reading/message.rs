@@ -42,6 +42,8 @@ pub struct Attachment {
     pub kind: String,
     /// Its size in bytes, decoded.
     pub size: usize,
+    /// How it is written down in the message: `8bit`, `base64` or `quoted-printable`.
+    pub transfer_encoding: &'static str,
     /// By what the HTML may refer to it.
     pub content_id: Option<String>,
     /// Whether it belongs into the text and not beside it.
@@ -66,6 +68,59 @@ pub fn text(raw: &[u8], limits: &Limits) -> String {
     let taken = Taken::apart(raw, limits);
     let html = taken.html(None, Remote::Blocked);
     taken.text(html.as_ref()).0.into_owned()
+}
+
+/// What a list shows of a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// How its text begins, in one line.
+    pub intro: String,
+    /// Whether anything is attached.
+    pub has_attachments: bool,
+}
+
+/// Looks at how a message begins: `chars_max` characters of its text, with white space drawn together.
+#[must_use]
+pub fn glance(raw: &[u8], limits: &Limits, chars_max: usize) -> Glance {
+    let taken = Taken::apart(raw, limits);
+    let (plain, _) = taken.plain();
+    let text = match plain.filter(|plain| !plain.trim().is_empty()) {
+        Some(plain) => plain,
+        // Only now: HTML is dearer.
+        None => {
+            let html = taken.html(None, Remote::Blocked);
+            taken.text(html.as_ref()).0.into_owned()
+        }
+    };
+    Glance {
+        intro: in_one_line(&text, chars_max),
+        has_attachments: taken.attached().next().is_some(),
+    }
+}
+
+/// How a text begins, with white space drawn together.
+fn in_one_line(text: &str, chars_max: usize) -> String {
+    let (mut line, mut length) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        let between = usize::from(length > 0);
+        if length + between >= chars_max {
+            break;
+        }
+        line.extend(std::iter::repeat_n(' ', between));
+        length += between;
+        let room = chars_max - length;
+        length += word.chars().count().min(room);
+        line.extend(word.chars().take(room));
+    }
+    line
+}
+
+impl Reading {
+    /// How the text begins, in one line.
+    #[must_use]
+    pub fn intro(&self, chars_max: usize) -> String {
+        in_one_line(&self.text, chars_max)
+    }
 }
 
 /// The HTML alone, as a document of its own; `None` if the message has none.
@@ -126,6 +181,7 @@ fn described(index: usize, part: &Part, size: usize) -> Attachment {
         name: safe_name(about.name.as_deref(), index, &about.kind),
         kind: about.kind.clone(),
         size,
+        transfer_encoding: about.encoding.name(),
         content_id: content_id
             .map(|id| id[..id.floor_char_boundary(CONTENT_ID_BYTES_MAX)].to_owned()),
         is_inline: about.disposition == Some(Disposition::Inline)

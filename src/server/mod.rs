@@ -370,6 +370,7 @@ fn settings(config: &Config, live: &Live, keys: ApiKeys) -> Settings {
         budget: config.store.clone(),
         reading: config.reading.clone(),
         plans: config.plans.clone(),
+        compatibility: config.compatibility.clone(),
         keys,
     }
 }

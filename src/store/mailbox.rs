@@ -5,15 +5,18 @@
 
 #![forbid(unsafe_code)]
 
+mod marks;
+
 use super::{
-    Budget, Entry, Event, MailboxState, NewMailbox, Sequence, Takes, Terms, TokenHash, Watcher,
-    WhenFull,
+    Budget, Entry, Event, MailboxState, NewMailbox, Password, Sequence, Takes, Terms, TokenHash,
+    Watcher, WhenFull,
 };
-use super::{ENTRY_COST_BYTES, MAILBOX_COST_BYTES, REMOVAL_COST_BYTES, TERMS_COST_BYTES};
+use super::{ENTRY_COST_BYTES, MAILBOX_COST_BYTES, REMOVAL_COST_BYTES};
 use crate::clock::Instant;
 use crate::mail::{Address, EncryptionKey, Message, Reservation};
 use crate::settings::Span;
 use crate::wheel::TimerKey;
+use marks::Mark;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +58,8 @@ pub(super) struct Stored {
     sequence: Sequence,
     /// When its own time is up. Never before that of the message that came before it.
     ends_at: Instant,
+    /// Whether it was looked at.
+    mark: Mark,
 }
 
 /// What only mailboxes need that are watched or from which something was taken.
@@ -183,10 +188,15 @@ impl<W> Mailbox<W> {
         self.terms.as_ref()?.encryption_key.as_ref()
     }
 
+    /// What its holder may show instead of a token.
+    pub(super) fn password(&self) -> Option<&Password> {
+        self.terms.as_ref()?.password.as_deref()
+    }
+
     /// What it and all in it cost.
     fn cost(&self) -> u64 {
         let removals = self.watched.as_ref().map_or(0, |it| it.removals.len());
-        let terms = self.terms.as_ref().map_or(0, |_| TERMS_COST_BYTES);
+        let terms = self.terms.as_ref().map_or(0, |terms| terms.cost());
         MAILBOX_COST_BYTES
             + terms
             + (self.entries.len() as u64 + u64::from(self.leased)) * ENTRY_COST_BYTES
@@ -225,6 +235,7 @@ impl<W> Mailbox<W> {
             message: Arc::clone(message),
             sequence,
             ends_at: now.plus(kept.0).max(after),
+            mark: Mark::default(),
         };
         self.count_taken(1, now);
         let entry = self.entry(&stored, now);
@@ -348,6 +359,7 @@ impl<W> Mailbox<W> {
         Entry {
             sequence: stored.sequence,
             expires_at: end.map_or(stored.ends_at, |end| end.min(stored.ends_at)),
+            seen: stored.mark.is_seen(),
             message: Arc::clone(&stored.message),
         }
     }
@@ -571,6 +583,7 @@ impl<W: Watcher> Mailbox<W> {
             return vec![Event::Reset { sequence }];
         }
         let arrived = self.list(since, now).map(Event::Arrived);
+        let arrived = arrived.chain(self.marked(since, now));
         let removed = watched.into_iter().flat_map(|it| &it.removals);
         let removed = removed.map(|it| Event::Removed {
             sequence: it.sequence,
@@ -606,6 +619,7 @@ impl Stored {
 #[cfg(test)]
 mod tests {
     use super::super::index::Index;
+    use super::super::{PASSWORD_COST_BYTES, TERMS_COST_BYTES};
     use super::*;
     use crate::mail::ReversePath;
     use crate::wheel::Wheel;
@@ -630,7 +644,10 @@ mod tests {
         let counts = 2 * size_of::<usize>();
         let key = size_of::<[u8; 32]>() + counts + MALLOC_BYTES;
         let terms = size_of::<Terms>() + MALLOC_BYTES + key;
+        assert!(size_of::<Terms>() <= 128, "{}", size_of::<Terms>());
         assert!(terms as u64 <= TERMS_COST_BYTES, "{terms}");
+        let password = size_of::<Password>() + MALLOC_BYTES;
+        assert!(password as u64 <= PASSWORD_COST_BYTES, "{password}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub mod shard;
 pub mod terms;
 
 pub use shard::Shard;
-pub use terms::{Takes, Terms};
+pub use terms::{Password, Takes, Terms};
 
 use crate::clock::Instant;
 use crate::mail::{Address, EncryptionKey, Message};
@@ -76,8 +76,11 @@ choices! {
 /// holds this against the sizes of these).
 pub const MAILBOX_COST_BYTES: u64 = 512;
 
-/// What [`Terms`] cost the mailbox that has some, in bytes of the budget.
+/// What [`Terms`] cost the mailbox that has some, in bytes of the budget; a password comes on top.
 pub const TERMS_COST_BYTES: u64 = 256;
+
+/// What a [`Password`] costs the mailbox that has one, in bytes of the budget.
+pub const PASSWORD_COST_BYTES: u64 = 128;
 
 /// What a message costs in each mailbox beside its body, in bytes of the budget: its place there
 /// and, once, its envelope with the longest reverse-path and what a body needs beside its bytes.
@@ -269,6 +272,8 @@ pub struct Entry {
     pub sequence: Sequence,
     /// When it goes.
     pub expires_at: Instant,
+    /// Whether somebody marked it as seen.
+    pub seen: bool,
     /// The message, shared with other mailboxes.
     pub message: Arc<Message>,
 }
@@ -284,6 +289,13 @@ pub enum Event {
         sequence: Sequence,
         /// The number of the message.
         message: Sequence,
+    },
+    /// A message was marked as seen, or as not seen.
+    Marked {
+        /// The number of this event.
+        sequence: Sequence,
+        /// The message as it stands now.
+        entry: Entry,
     },
     /// The mailbox will expire soon.
     ExpiresSoon {
@@ -312,6 +324,7 @@ impl Event {
         match self {
             Self::Arrived(entry) => entry.sequence,
             Self::Removed { sequence, .. }
+            | Self::Marked { sequence, .. }
             | Self::ExpiresSoon { sequence, .. }
             | Self::Closed { sequence }
             | Self::Reset { sequence } => *sequence,

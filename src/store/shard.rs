@@ -10,12 +10,14 @@
 
 #![forbid(unsafe_code)]
 
+mod queries;
+
 use super::index::Index;
 use super::mailbox::Mailbox;
 use super::{
     Budget, CreateError, ENTRY_COST_BYTES, Entry, Event, Existence, Expiry, HashKey, Holder,
     LATE_MESSAGE_SHOWN, Lease, MAILBOX_COST_BYTES, MailboxId, MailboxState, NewMailbox, Sequence,
-    TERMS_COST_BYTES, Tally, TokenHash, Unavailable, Watcher,
+    Tally, TokenHash, Unavailable, Watcher,
 };
 use crate::clock::Instant;
 use crate::filter::{Filter, Measure, Shown};
@@ -250,7 +252,7 @@ impl<W: Watcher> Shard<W> {
             self.tally.quarantine_refused += 1;
             return Err(CreateError::Taken);
         }
-        let terms = wanted.terms.as_ref().map(|_| TERMS_COST_BYTES);
+        let terms = wanted.terms.as_ref().map(|terms| terms.cost());
         let terms = terms.map(|bytes| self.ledger.reserve(bytes).ok_or(CreateError::NoMemory));
         let terms = terms.transpose()?;
         let index = match found {

@@ -4,10 +4,12 @@
 
 #![forbid(unsafe_code)]
 
+use super::{PASSWORD_COST_BYTES, TERMS_COST_BYTES};
 use crate::clock::Instant;
 use crate::mail::EncryptionKey;
 use crate::mail::quota::Seat;
 use crate::settings::Bytes;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,36 @@ pub struct Terms {
     pub encryption_key: Option<EncryptionKey>,
     /// How many messages it takes in its life, if not any number.
     pub takes: Option<Takes>,
+    /// What its holder may show instead of a token.
+    pub password: Option<Box<Password>>,
+}
+
+impl Terms {
+    /// What they cost their mailbox, in bytes of the budget.
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        let password = self.password.as_ref().map_or(0, |_| PASSWORD_COST_BYTES);
+        TERMS_COST_BYTES + password
+    }
+}
+
+/// The hash of a password (Argon2id, RFC 9106) with all that is needed to make it again. The password itself is kept nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password {
+    /// Memory in KiB that its hash takes.
+    pub memory_kib: u32,
+    /// Passes over that memory.
+    pub passes: u32,
+    /// Random bytes that are its own.
+    pub salt: [u8; 16],
+    /// The hash.
+    pub hash: [u8; 32],
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
 }
 
 /// How many messages a mailbox takes in its life.

@@ -38,6 +38,7 @@ pub(crate) fn settings() -> Settings {
         budget: config.store,
         reading: config.reading,
         plans: config.plans,
+        compatibility: config.compatibility,
         keys: ApiKeys::default(),
     };
     settings.http.requests_per_minute = 0;

@@ -127,11 +127,15 @@ pub struct Event {
 impl Events {
     /// Opens the stream of a mailbox; it is open when this returns.
     pub fn open(to: SocketAddr, token: &str) -> Self {
+        Self::open_at(to, "/api/v1/events", token)
+    }
+
+    /// The same at another path.
+    pub fn open_at(to: SocketAddr, path: &str, token: &str) -> Self {
         let mut stream = TcpStream::connect(to).expect("connected");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
-        let request = format!(
-            "GET /api/v1/events HTTP/1.1\r\nHost: {to}\r\nAuthorization: Bearer {token}\r\n\r\n"
-        );
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {to}\r\nAuthorization: Bearer {token}\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("sent");
         let mut reader = BufReader::new(stream);
         let mut status = String::new();
@@ -146,6 +150,13 @@ impl Events {
             reader,
             text: String::new(),
         }
+    }
+}
+
+impl Events {
+    /// What comes next as it comes; `None` when the stream has ended.
+    pub fn chunk(&mut self) -> Option<Vec<u8>> {
+        chunk(&mut self.reader)
     }
 }
 

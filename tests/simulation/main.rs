@@ -86,7 +86,9 @@ impl Watcher for Picture {
                 assert!(self.0.borrow_mut().remove(message), "was never told of");
             }
             mayfly::store::Event::Closed { .. } => self.0.borrow_mut().clear(),
-            mayfly::store::Event::ExpiresSoon { .. } | mayfly::store::Event::Reset { .. } => (),
+            mayfly::store::Event::Marked { .. }
+            | mayfly::store::Event::ExpiresSoon { .. }
+            | mayfly::store::Event::Reset { .. } => (),
         }
         true
     }

@@ -36,11 +36,6 @@ impl ExtensionFields {
     }
 }
 
-/// Calendar time.
-pub(super) fn unix_secs(app: &App) -> u64 {
-    app.cores.wall().unix_secs(app.cores.now())
-}
-
 /// A mailbox with the seconds it has left, which is what was granted.
 pub(super) fn view(app: &App, state: &MailboxState) -> Mailbox {
     Mailbox::new(state, &app.cores.wall(), app.cores.now())
@@ -80,7 +75,7 @@ pub(super) async fn extend(
     request: Request<Body>,
 ) -> Answer {
     let wanted = ExtensionFields::take(Fields::read(&app, request).await?)?;
-    let (settings, unix_secs) = (app.settings.load_full(), unix_secs(&app));
+    let (settings, unix_secs) = (app.settings.load_full(), app.unix_secs());
     let state = app
         .ask(&holder, move |shard, holder, now| {
             // An address that has an end of its own says so itself: nothing needs to be kept.

@@ -24,6 +24,7 @@ mod view;
 
 use super::app::{App, no_such_method, no_such_route};
 use super::bearer;
+use super::compat;
 use super::explorer;
 use super::page;
 use super::problem::Problem;
@@ -70,6 +71,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
     operations
         .route("/", get(root))
         .merge(explorer::router())
+        .merge(compat::router())
         .route("/assets/{hash}/{*name}", get(page::file))
         .route("/view/{ticket}", get(view::frame))
         .fallback(no_such_route)
@@ -96,7 +98,7 @@ pub(super) fn route(path: &str) -> Route {
         _ => match path.strip_prefix("/api/v1/messages/") {
             Some(id) if !id.contains('/') => Route::Message,
             Some(rest) => part(rest),
-            None => Route::Unknown,
+            None => compat::Room::of(path).map_or(Route::Unknown, compat::Room::label),
         },
     }
 }

@@ -111,9 +111,9 @@ pub(in crate::control) struct MessageDetail {
 #[derive(Serialize, ToSchema)]
 pub(in crate::control) struct Person {
     #[schema(required, example = "J\u{f6}rg")]
-    name: Option<String>,
+    pub(in crate::control) name: Option<String>,
     #[schema(required, example = "joerg@a.test")]
-    address: Option<String>,
+    pub(in crate::control) address: Option<String>,
 }
 
 /// What was said in the SMTP session.
@@ -130,20 +130,20 @@ pub(in crate::control) struct Envelope {
 #[derive(Serialize, ToSchema)]
 pub(in crate::control) struct Headers {
     #[schema(max_items = 100)]
-    from: Vec<Person>,
+    pub(in crate::control) from: Vec<Person>,
     #[schema(max_items = 100)]
-    to: Vec<Person>,
+    pub(in crate::control) to: Vec<Person>,
     #[schema(max_items = 100)]
-    cc: Vec<Person>,
+    pub(in crate::control) cc: Vec<Person>,
     #[schema(max_items = 100)]
-    reply_to: Vec<Person>,
+    pub(in crate::control) reply_to: Vec<Person>,
     #[schema(required, example = "Hello")]
-    subject: Option<String>,
+    pub(in crate::control) subject: Option<String>,
     /// RFC 3339, with the offset that the sender wrote. Nothing says that it is a date that there is.
     #[schema(required, example = "2026-11-22T10:00:00Z")]
-    date: Option<String>,
+    pub(in crate::control) date: Option<String>,
     #[schema(required, example = "1@a.test")]
-    message_id: Option<String>,
+    pub(in crate::control) message_id: Option<String>,
 }
 
 /// What there is to know of the HTML before it is opened.
@@ -330,6 +330,12 @@ fn basics(entry: &Entry, parsed: Option<&Message<'_>>, wall: &WallClock) -> Mess
     }
 }
 
+/// The header fields of a message that people look at. Of an encrypted one, none.
+pub(in crate::control) fn headers_of(message: &mail::Message) -> Headers {
+    let header = header_of(message);
+    headers(MessageParser::new().parse_headers(&header).as_ref())
+}
+
 fn headers(parsed: Option<&Message<'_>>) -> Headers {
     Headers {
         from: people(parsed.and_then(Message::from)),
@@ -452,6 +458,7 @@ mod tests {
         Entry {
             sequence: Sequence(7),
             expires_at: Instant::from_secs(60),
+            seen: false,
             message: Arc::new(mail::Message {
                 queue_id: QueueId::from_random(0),
                 reverse_path: ReversePath::Null,

@@ -247,3 +247,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_glance_is_one_line_of_what_people_read() {
+    for (raw, intro, has_attachments) in [
+        (
+            &b"Subject: x\r\n\r\nHello\r\n\r\n  there,   you\r\n"[..],
+            "Hello there, yo",
+            false,
+        ),
+        (
+            b"Content-Type: text/html\r\n\r\n<p>Hi <b>you</b></p><script>x</script>",
+            "Hi you",
+            false,
+        ),
+        (
+            b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\n\
+              Content-Disposition: attachment\r\n\r\ntwo\r\n--b--\r\n",
+            "one",
+            true,
+        ),
+        (
+            b"\r\n\xc3\xa4 \xc3\xa4bcdefghijklmnopqr",
+            "\u{e4} \u{e4}bcdefghijklm",
+            false,
+        ),
+        (b"", "", false),
+    ] {
+        let found = glance(raw, &Limits::default(), 15);
+        let wanted = Glance {
+            intro: intro.to_owned(),
+            has_attachments,
+        };
+        assert_eq!(found, wanted, "{}", raw.escape_ascii());
+    }
+}
