@@ -92,6 +92,14 @@ impl WallClock {
         self.timestamp(instant).to_string()
     }
 
+    /// The same to the millisecond, written if there is a fraction: `2026-11-22T10:00:00.001Z`.
+    #[must_use]
+    pub fn rfc3339_millis(&self, instant: Instant) -> String {
+        jiff::Timestamp::from_millisecond(self.unix_micros(instant).div_euclid(1_000))
+            .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+            .to_string()
+    }
+
     /// The calendar year of `instant`, in UTC.
     #[must_use]
     pub fn year(&self, instant: Instant) -> i32 {

@@ -17,7 +17,8 @@ pub mod metrics;
 pub mod settings;
 pub mod slab;
 
-// Floor 2: mail as data, and the timer wheel.
+// Floor 2: mail as data, the timer wheel, and breakers.
+pub mod breaker;
 pub mod mail;
 pub mod wheel;
 
@@ -36,6 +37,9 @@ pub mod control;
 #[cfg(feature = "server")]
 pub mod edge;
 
-// Floor 6: both planes, started and stopped.
+// Floor 6: both planes, started and stopped; and the command line.
 #[cfg(feature = "server")]
 pub mod server;
+
+#[cfg(feature = "server")]
+pub mod cli;

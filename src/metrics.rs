@@ -343,6 +343,8 @@ metrics! {
     store_expiry_lag as "mayfly_store_expiry_lag_seconds": Histogram<Latency>,
     /// Watchers dropped because they did not keep up.
     store_watchers_dropped as "mayfly_store_watchers_dropped_total": Counter,
+    /// Arrivals and ends of messages that webhooks do not hear of because too many were reported at a time.
+    webhook_notices_lost as "mayfly_webhook_notices_lost_total": Counter,
     /// Requests from other cores and from the control plane.
     inbox_requests as "mayfly_inbox_requests_total": Counter,
     /// Requests that wait in a core's inbox now.

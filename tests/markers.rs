@@ -9,6 +9,8 @@ mod gateway;
 use gateway::{Client, Events, Gateway, request, reset};
 use memchr::memmem::Finder;
 use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::FileExt as _;
 
 /// The client's address: as text it is unlike any other.
@@ -335,12 +337,154 @@ fn live_with_a_password(gateway: &Gateway) -> Vec<(&'static str, Vec<u8>)> {
     secrets
 }
 
+const HOOK: &str = "marked-hook-q7x";
+
+/// Reads one call to the end of its body, and takes it.
+fn take_call(listener: &TcpListener) -> String {
+    let (mut stream, _) = listener.accept().expect("a call");
+    let mut call = String::new();
+    while !call.ends_with("}}}") {
+        let mut buffer = [0; 4096];
+        let read = stream.read(&mut buffer).expect("it goes on");
+        call.push_str(std::str::from_utf8(&buffer[..read]).expect("text"));
+    }
+    let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+    stream.write_all(answer).expect("sent");
+    call
+}
+
+/// A mailbox has a webhook, which is called; returns its secrets, which are dead then.
+fn live_with_a_webhook(gateway: &Gateway) -> Vec<(&'static str, Vec<u8>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (address, token) = gateway.create_with("{}");
+    let put = |url: &str| {
+        let body = format!("{{\"url\":\"{url}\"}}");
+        let path = "/api/v1/mailbox/webhook";
+        request(gateway.http, "PUT", path, Some(&token), &body)
+    };
+    let wrong = [
+        put(&format!("ftp://{HOOK}.test/")),
+        put(&format!("https://{HOOK}:{HOOK}@a.test/")),
+        put(&format!("https://10.0.0.1/{HOOK}")),
+    ];
+    let url = format!("http://{}/{HOOK}", listener.local_addr().expect("bound"));
+    let made = put(&url);
+    assert_eq!(made.status, 200, "{}", made.text());
+    let secrets = vec![
+        ("the webhook's URL", HOOK.as_bytes().to_vec()),
+        ("the webhook's secret", made.field("secret").into_bytes()),
+        ("the webhook's token", token.as_bytes().to_vec()),
+        ("the webhook's mailbox", address.as_bytes().to_vec()),
+    ];
+    for answer in wrong {
+        assert_eq!(answer.status, 422);
+        assert_unmarked("an error text", &answer.text(), &secrets);
+    }
+    plant(gateway, true, &address);
+    let call = take_call(&listener);
+    assert!(call.contains(SUBJECT) && call.contains(&address), "{call}");
+    gateway.await_metric("mayfly_webhook_attempts_total", "\"delivered\"", 1);
+    assert_eq!(gateway.delete("/api/v1/mailbox", &token).status, 204);
+    secrets
+}
+
+/// An agent has a mailbox; returns its secrets, which are dead then.
+fn live_with_an_agent(gateway: &Gateway) -> Vec<(&'static str, Vec<u8>)> {
+    let call = |tool: &str, arguments: &str| {
+        let body = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\
+             \"params\":{{\"name\":\"{tool}\",\"arguments\":{arguments}}}}}"
+        );
+        let head = format!(
+            "POST /mcp HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Accept: application/json, text/event-stream\r\nContent-Length: {}\r\n\r\n",
+            gateway.http,
+            body.len()
+        );
+        gateway::http::answer(gateway.http, (head + &body).as_bytes()).text()
+    };
+    let made = call("create_mailbox", "{\"local_part\":\"marked-agent-q7x\"}");
+    let at = made.find("mf_").expect("a token");
+    let token = &made[at..at + 35];
+    plant(gateway, false, "marked-agent-q7x@mayfly.test");
+    let by_token = format!("{{\"token\":\"{token}\"}}");
+    assert!(call("wait_for_message", &by_token).contains(SUBJECT));
+    assert!(call("delete_mailbox", &by_token).contains("deleted"));
+    vec![
+        ("the agent's token", token.as_bytes().to_vec()),
+        ("the agent's mailbox", b"marked-agent-q7x".to_vec()),
+    ]
+}
+
+const SESSION: &str = "marked-session-q7x";
+const PUBLIC: &str = "marked-public-q7x";
+
+/// Somebody has a session of GuerrillaMail's kind, gets mail, reads it, and forgets the address; and somebody reads mail that is
+/// everybody's, and deletes it. Returns what is dead then.
+fn live_with_a_session(gateway: &Gateway) -> Vec<(&'static str, Vec<u8>)> {
+    let get = |path: &str| request(gateway.http, "GET", path, None, "");
+    let made = get(&format!("/ajax.php?f=set_email_user&email_user={SESSION}"));
+    let sid = made.field("sid_token");
+    let secrets = vec![
+        ("the session", sid.as_bytes().to_vec()),
+        ("the address of the session", SESSION.as_bytes().to_vec()),
+        ("the public address", PUBLIC.as_bytes().to_vec()),
+    ];
+    let call = |query: &str| get(&format!("/ajax.php?f={query}&sid_token={sid}"));
+    plant(gateway, true, &format!("{SESSION}@mayfly.test"));
+    let listed = call("check_email").json();
+    assert_eq!(listed["list"][0]["mail_subject"], SUBJECT);
+    assert_eq!(call("fetch_email&email_id=2").json()["mail_id"], "2");
+
+    plant(gateway, false, &format!("{PUBLIC}@open.test"));
+    let mailbox = format!("/api/v1/mailbox/{PUBLIC}");
+    assert_eq!(get(&mailbox).json()[0]["subject"], SUBJECT);
+    let of = format!("login={PUBLIC}&domain=open.test");
+    for path in [
+        format!("{mailbox}/1"),
+        format!("{mailbox}/1/source"),
+        format!("/api/v1/?action=getMessages&{of}"),
+        format!("/api/v1/?action=readMessage&{of}&id=1"),
+    ] {
+        assert_eq!(get(&path).status, 200, "{path}");
+    }
+    let wrong = [
+        get(&format!("/ajax.php?f=check_email&sid_token={sid}x")),
+        get(&format!("/ajax.php?f={SESSION}&sid_token={sid}")),
+        get(&format!(
+            "/inbox?get_att={PUBLIC}&email_id=9&sid_token={sid}"
+        )),
+        get(&format!("{mailbox}/{SESSION}")),
+        get(&format!("/serve/mailbox/{PUBLIC}/1/attach/9/{SESSION}")),
+        get(&format!("/api/v1/?action={SESSION}&{of}")),
+        get(&format!("/api/v1/?action=readMessage&{of}&id={SESSION}")),
+        request(
+            gateway.http,
+            "PATCH",
+            &format!("{mailbox}/1"),
+            None,
+            SESSION,
+        ),
+    ];
+    for answer in wrong {
+        let text = format!("{}\n{}", answer.head, answer.text());
+        assert_unmarked("an error text", &text, &secrets);
+    }
+    assert_eq!(call("forget_me").json(), true);
+    let purged = request(gateway.http, "DELETE", &mailbox, None, "");
+    assert_eq!(purged.json(), "OK");
+    secrets
+}
+
 #[test]
 fn nothing_of_what_strangers_send_stays_anywhere() {
     let hash = mayfly::control::keys::hash(KEY.as_bytes());
     let settings = format!(
-        "[server]\nlog_level = \"debug\"\n[store]\nexpires_soon = \"1s\"\n\
-         [compatibility]\nmail_tm = true\n\
+        "[server]\nlog_level = \"debug\"\ntrace_sessions_one_in = 1\ntrace_lines_per_second_max = 1_000_000\n[store]\nexpires_soon = \"1s\"\n\
+         [mcp]\nenabled = true\n\
+         [webhooks]\nenabled = true\nallow_http = true\nports = []\nallow_networks = [\"127.0.0.1\"]\n\
+         [recipients]\ndomains = [\"mayfly.test\", \"open.test\"]\npublic_domains = [\"open.test\"]\n\
+         [compatibility]\nmail_tm = true\nguerrilla_mail = true\ninbucket = true\none_sec_mail = true\n\
          [plans]\noffered = [{{ name = \"marked\" }}]\nkeys = [{{ plan = \"marked\", hash = \"{hash}\" }}]\n"
     );
     let mut gateway = Gateway::start(&settings);
@@ -352,6 +496,9 @@ fn nothing_of_what_strangers_send_stays_anywhere() {
     live_a_life(&gateway, &address, &token, &markers);
     let mut secrets = live_with_a_key(&gateway);
     secrets.extend(live_with_a_password(&gateway));
+    secrets.extend(live_with_a_webhook(&gateway));
+    secrets.extend(live_with_an_agent(&gateway));
+    secrets.extend(live_with_a_session(&gateway));
     gateway.await_metric("mayfly_store_mailboxes", "", 0);
     gateway.await_rest(0);
     // None but the one that asks.
@@ -373,6 +520,16 @@ fn nothing_of_what_strangers_send_stays_anywhere() {
     assert_eq!(gateway.stop().code(), Some(0));
     let log = gateway.last_words().to_owned();
     assert!(log.contains("ready in"));
+    // Sessions were told in the log, and nothing of what was said in them.
+    for word in [
+        "mail rcpt",
+        "version=\"tls13\"",
+        "how=\"quit\"",
+        "vrfy",
+        "traced session: message",
+    ] {
+        assert!(log.contains(word), "{word} in\n{log}");
+    }
     assert_unmarked("the log", &log, &markers);
 }
 

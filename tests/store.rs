@@ -13,7 +13,7 @@ use mayfly::store::{
 };
 use proptest::prelude::*;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 use world::{address, message, token};
@@ -530,6 +530,7 @@ fn nothing_is_printed_that_identifies_anyone() {
     assert!(!format!("{state:?} {:?}", scene.holder).contains("mayfly"));
 }
 
+mod everybodys;
 mod grants;
 mod marks;
 mod model;

@@ -17,8 +17,8 @@ const STREAMS: usize = 10_000;
 const MAILBOXES: usize = 250;
 const OF_EACH_KIND: usize = STREAMS / MAILBOXES / 2;
 
-/// What an open stream may cost in a build that is not optimised, its connection included. An optimised one takes less than
-/// half of it (docs/performance.md).
+/// What an open stream may cost in a build that is not optimised, its connection included. docs/performance.md says what it does
+/// cost.
 const RESIDENT_BYTES_EACH: u64 = 40 << 10;
 
 /// Somebody with a mailbox that both APIs open.

@@ -14,11 +14,15 @@ const MAY_USE: &[(&str, &str)] = &[
     ("metrics", ""),
     ("settings", ""),
     ("slab", ""),
-    // Floor 2: mail as data, and the timer wheel.
+    // Floor 2: mail as data, the timer wheel, and breakers.
+    ("breaker", "clock"),
     ("mail", "clock filter metrics settings slab"),
     ("wheel", "clock filter metrics settings slab"),
     // Floor 3: the four deciding rooms, which do not know one another.
-    ("policy", "clock filter metrics settings slab mail wheel"),
+    (
+        "policy",
+        "clock filter metrics settings slab breaker mail wheel",
+    ),
     ("reading", "settings"),
     ("smtp", "clock filter metrics settings slab mail wheel"),
     ("store", "clock filter metrics settings slab mail wheel"),
@@ -34,17 +38,22 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "control",
-        "clock filter metrics settings slab mail wheel policy reading smtp store config edge",
+        "clock filter metrics settings slab breaker mail wheel policy reading smtp store config edge",
     ),
     // Floor 6: starts and stops both planes.
     (
         "server",
         "clock filter metrics settings slab mail wheel policy reading smtp store config edge control",
     ),
+    // Beside it: what a person asks for at a terminal.
+    (
+        "cli",
+        "clock metrics settings policy smtp store config edge control server",
+    ),
 ];
 
 /// Rooms of the outer ring, which may have sockets, threads and clocks.
-const OUTER: &[&str] = &["edge", "control", "server"];
+const OUTER: &[&str] = &["edge", "control", "server", "cli"];
 
 /// What the inner ring never names, and what it does instead.
 const NOT_IN_THE_INNER_RING: &[(&str, &str)] = &[

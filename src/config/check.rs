@@ -5,11 +5,13 @@
 mod compatibility;
 mod plans;
 mod pressure;
+mod webhooks;
 
 use super::{Config, MailListener};
 use crate::policy::attachments;
 use crate::policy::plans as policy_plans;
 use crate::policy::recipients::{Rules, RulesError, normalize};
+use crate::policy::webhooks as policy_webhooks;
 use crate::settings::{Bytes, Span};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -55,6 +57,7 @@ pub(super) fn violations(config: &Config) -> Vec<Violation> {
     attachments(config, &mut found);
     store(config, &mut found);
     plans::plans(config, &mut found);
+    webhooks::webhooks(config, &mut found);
     proof_of_work(config, &mut found);
     compatibility::compatibility(config, &mut found);
     pressure::pressure(config, &mut found);
@@ -207,6 +210,36 @@ fn recipients(config: &Config, found: &mut Vec<Violation>) {
         found.push(Violation::new(&[KEY], why, fix).at_item(item));
     }
     recipients_but_domains(&config.recipients, found);
+    public_domains(&config.recipients, found);
+}
+
+fn public_domains(given: &Rules, found: &mut Vec<Violation>) {
+    let mut rules = Rules {
+        domains: given.domains.clone(),
+        subdomains: given.subdomains,
+        ..Rules::default()
+    };
+    if normalized(rules.clone()).is_err() {
+        // What is wrong with our domains is said of them.
+        return;
+    }
+    for (item, name) in given.public_domains.iter().enumerate() {
+        let mut tried = rules.clone();
+        tried.public_domains.push(name.clone());
+        let Err(why) = normalized(tried.clone()) else {
+            rules = tried;
+            continue;
+        };
+        let fix = match why {
+            RulesError::DuplicateDomain { .. } => "take one out",
+            RulesError::PublicElsewhere { .. } => {
+                "name one of `domains`, or with `subdomains = true` one below them"
+            }
+            _ => "mend or remove this name",
+        };
+        let key = "recipients.public_domains";
+        found.push(Violation::new(&[key], why.to_string(), fix).at_item(item));
+    }
 }
 
 fn attachments(config: &Config, found: &mut Vec<Violation>) {
@@ -299,7 +332,7 @@ fn proof_of_work(config: &Config, found: &mut Vec<Violation>) {
 }
 
 fn least_numbers(config: &Config, found: &mut Vec<Violation>) {
-    let rules: [(&'static str, u32, u32); 18] = [
+    let rules: [(&'static str, u32, u32); 20] = [
         ("server.helpers", config.server.helpers, 1),
         ("server.inbox_max", config.server.inbox_max, 1),
         ("listen.backlog", config.listen.backlog, 1),
@@ -323,6 +356,16 @@ fn least_numbers(config: &Config, found: &mut Vec<Violation>) {
         ("http.connections_max", config.http.connections_max, 1),
         ("http.stream_events_max", config.http.stream_events_max, 1),
         ("http.page_messages_max", config.http.page_messages_max, 1),
+        (
+            "compatibility.inbucket_monitors_max",
+            config.compatibility.inbucket_monitors_max,
+            1,
+        ),
+        (
+            "compatibility.inbucket_monitor_events_max",
+            config.compatibility.inbucket_monitor_events_max,
+            1,
+        ),
         ("reading.at_once", config.reading.at_once, 1),
         ("reading.parts_max", config.reading.parts_max, 1),
         ("reading.depth_max", config.reading.depth_max, 1),
@@ -384,7 +427,7 @@ fn least_sizes(config: &Config, found: &mut Vec<Violation>) {
 }
 
 fn least_times(config: &Config, found: &mut Vec<Violation>) {
-    let rules: [(&'static str, Span); 13] = [
+    let rules: [(&'static str, Span); 15] = [
         ("listen.proxy_timeout", config.listen.proxy_timeout),
         ("tls.handshake_timeout", config.tls.handshake_timeout),
         ("smtp.command_timeout", config.smtp.command_timeout),
@@ -401,6 +444,14 @@ fn least_times(config: &Config, found: &mut Vec<Violation>) {
         ("http.request_timeout", config.http.request_timeout),
         ("http.wait_max", config.http.wait_max),
         ("http.heartbeat", config.http.heartbeat),
+        (
+            "compatibility.guerrilla_session_idle",
+            config.compatibility.guerrilla_session_idle,
+        ),
+        (
+            "compatibility.inbucket_ping",
+            config.compatibility.inbucket_ping,
+        ),
     ];
     for (key, value) in rules {
         if value.0 < Duration::from_secs(1) {
@@ -433,6 +484,7 @@ pub(super) fn bring_into_canonical_form(config: &mut Config) {
     let normalized = attachments::normalize(&mut config.attachments);
     debug_assert!(normalized.is_ok(), "was checked: {normalized:?}");
     policy_plans::normalize(&mut config.plans);
+    policy_webhooks::normalize(&mut config.webhooks);
     if let Ok(hostname) = domain(&config.server.hostname) {
         config.server.hostname = hostname;
     }

@@ -17,7 +17,7 @@ mod under;
 pub use listener::MailListener;
 pub use mistake::ConfigErrors;
 pub use read::{Effective, Source};
-pub use sections::{Certificate, Compatibility, Http, Listen, Server, Tls};
+pub use sections::{Certificate, Compatibility, Http, Listen, Mcp, Server, Tls};
 
 use crate::settings::{Described, Entry};
 use crate::{policy, reading, smtp, store};
@@ -131,6 +131,10 @@ sections! {
     plans: policy::plans::Plans, restart Restart::None;
     /// How messages are taken apart for people to read.
     reading: reading::Limits, restart Restart::Only(&["at_once"]);
+    /// Calls to URLs when mail comes.
+    webhooks: policy::webhooks::Rules, restart Restart::Only(&["reports_max"]);
+    /// Mailboxes for agents.
+    mcp: Mcp, restart Restart::None;
 }
 
 impl Config {

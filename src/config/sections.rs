@@ -43,6 +43,14 @@ settings! {
         /// Whether logs carry client addresses: a line for each session that ends and each connection that is turned away.
         /// Off, logs carry nothing that identifies anyone.
         pub log_client_addresses: bool = false,
+        /// One SMTP session in so many is told in the log step by step: verbs, reply codes, sizes, times, the version of TLS. No argument
+        /// of a command, no address, no client. 0: none. Price: some hundred bytes for each session that is told, and its lines.
+        pub trace_sessions_one_in: u32 = 0,
+        /// Lines for each session that is told; then only its end. Price: the log's.
+        pub trace_lines_max: u32 = 100,
+        /// Lines about sessions that each core writes in a second; what is beyond that is counted and not written. Price: a line takes a core
+        /// some ten microseconds.
+        pub trace_lines_per_second_max: u32 = 50,
     }
 }
 
@@ -61,6 +69,8 @@ choices! {
     pub enum LogFormat {
         /// For people.
         Text = "text",
+        /// For systemd's journal, each field on its own. Where there is no journal they go to standard error as text.
+        Journald = "journald",
         /// For machines.
         Json = "json",
     }
@@ -196,7 +206,7 @@ settings! {
         /// Memory that the hash of one password takes (Argon2id), while it is computed. More makes guessing dearer for whoever has
         /// stolen the process's memory. Price: for each of `passwords_at_once`.
         pub password_memory: Bytes = Bytes::mib(19),
-        /// Passes over that memory. Price: processor time, about 10 ms each at 19 MiB.
+        /// Passes over that memory. Price: processor time, about 15 ms each at 19 MiB.
         pub password_passes: u32 = 2,
         /// Passwords that are hashed at the same time. Price: a thread and `password_memory` each.
         pub passwords_at_once: u32 = 2,
@@ -204,6 +214,23 @@ settings! {
         pub passwords_waiting_max: u32 = 64,
         /// How `verifications` of a message is written: mail.tm's clients take any, some of mail.gw's take only a list.
         pub mail_tm_verifications: Verifications = Verifications::Object,
+        /// Whether the API of GuerrillaMail is there: `/ajax.php` and `/inbox`. A session holds its addresses, so nobody else reads them.
+        pub guerrilla_mail: bool = false,
+        /// How long a session of GuerrillaMail may be idle. It is sealed, not kept: with each answer a new one begins.
+        pub guerrilla_session_idle: Span = Span::secs(18 * 60),
+        /// Whether the REST API of Inbucket is there: `/api/v1/mailbox/{name}`, `/serve/mailbox/` and the monitors. It knows no secret and
+        /// shows only mailboxes of `recipients.public_domains`, to everybody.
+        pub inbucket: bool = false,
+        /// Monitors of Inbucket, which are web sockets, open at once. Price: a connection each, up to 64 KiB of messages under way.
+        pub inbucket_monitors_max: u32 = 64,
+        /// Events that may wait for the slowest monitor, which is sent away when there are more; as many may wait to be written down.
+        /// Price: an event of all monitors together is held once, about 1 KiB.
+        pub inbucket_monitor_events_max: u32 = 256,
+        /// How often a monitor is asked whether it lives. One that has not answered when it is asked again is gone.
+        pub inbucket_ping: Span = Span::secs(54),
+        /// Whether the API of 1secmail is there: `/api/v1/?action=...`. It knows no secret and shows only mailboxes of
+        /// `recipients.public_domains`, to everybody.
+        pub one_sec_mail: bool = false,
     }
 }
 
@@ -214,5 +241,16 @@ choices! {
         Object = "object",
         /// An empty list, as mail.gw has it.
         List = "list",
+    }
+}
+
+settings! {
+    /// Mailboxes for agents: the Model Context Protocol at `/mcp` on `listen.http`.
+    pub struct Mcp {
+        /// Whether the endpoint is there.
+        pub enabled: bool = false,
+        /// The names by which clients may call it, without ports: what stands in `Host`. A page that has its own name lead to this machine is
+        /// refused by this.
+        pub hosts: Vec<String> = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into(),
     }
 }

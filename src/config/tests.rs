@@ -548,3 +548,28 @@ fn work_that_nobody_would_do_is_refused() {
     let said = said("http.proof_of_work_bits = 33");
     assert!(said.contains("write 32 at most"), "{said}");
 }
+
+#[test]
+fn what_is_everybodys_must_be_ours_and_is_needed_where_nothing_else_is_shown() {
+    let ours = "[recipients]\ndomains = [\"a.test\"]\n";
+    let public = |list: &str| format!("{ours}public_domains = [{list}]\n");
+    let wrong = said(&public(
+        "\"A.Test\", \"b.test\", \"a.test.\", \"*.a.test\", \"-x\"",
+    ));
+    for words in [
+        "\"b.test\" is no domain of ours",
+        "the domain \"a.test\" is named twice",
+        "\"*.a.test\" is no domain of ours",
+        "\"-x\" is not the name of a domain",
+    ] {
+        assert!(wrong.contains(words), "{words}: {wrong}");
+    }
+    assert_eq!(wrong.matches("error: ").count(), 4, "{wrong}");
+    for api in ["inbucket", "one_sec_mail"] {
+        let on = format!("[compatibility]\n{api} = true\n");
+        let alone = said(&on);
+        assert!(alone.contains("no domain is public"), "{alone}");
+        let both = load(&(public("\"A.Test\"") + &on), &[]).expect("fine");
+        assert_eq!(both.config.recipients.public_domains, ["a.test"]);
+    }
+}

@@ -133,7 +133,11 @@ async fn limited(
     } else {
         Problem::TooManyRequests(standing.reset_secs).into_response()
     };
-    let opened = asked.is_stream && response.status() == StatusCode::OK;
+    let has_opened = matches!(
+        response.status(),
+        StatusCode::OK | StatusCode::SWITCHING_PROTOCOLS
+    );
+    let opened = asked.is_stream && has_opened;
     if opened && passed {
         let now = app.cores.now();
         app.rate(|rate| rate.forgive(client, now));
@@ -182,7 +186,7 @@ async fn checked(
 
 /// Whether a browser says that a page of another origin sent this. Tokens do not travel by
 /// themselves as cookies do, but creating mailboxes needs none.
-fn is_cross_origin(headers: &HeaderMap) -> bool {
+pub(super) fn is_cross_origin(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site != "same-origin" && site != "none";
     }

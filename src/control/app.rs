@@ -9,6 +9,7 @@ use super::proof::Challenger;
 use super::rate::{Client, RateLimiter};
 use super::recovery::RecoveryKey;
 use super::view::TicketKey;
+use super::webhooks::Webhooks;
 use super::{Facts, Phase, Settings, Token, TokenKey};
 use crate::edge::{Busy, CoreId, CoreShard, Cores};
 use crate::metrics::process::{CreationRefused, ProcessMetrics};
@@ -42,12 +43,15 @@ pub(super) struct App {
     pub(super) challenger: Challenger,
     pub(super) metrics: Arc<ProcessMetrics>,
     pub(super) phase: watch::Receiver<Phase>,
+    pub(super) webhooks: Webhooks,
     /// Of the public side.
     pub(super) clients: Clients,
     /// Turns to hash a password.
     pub(super) passwords: Turns,
     /// Secrets of the APIs of other services.
     pub(super) compat: compat::Secrets,
+    /// Who hears of public mail.
+    pub(super) monitors: compat::inbucket::Monitors,
     /// Turns to take a message apart.
     pub(super) readers: Arc<Semaphore>,
     /// Never held across an await, and the control plane has one thread: nobody waits for it.
@@ -60,6 +64,7 @@ impl App {
     pub(super) fn new(facts: Facts, phase: watch::Receiver<Phase>) -> Self {
         let clients_max = facts.settings.load().http.rate_clients_max;
         let at_once = facts.settings.load().reading.at_once.max(1) as usize;
+        let webhooks = Webhooks::new(&facts.settings.load().webhooks);
         let began = facts.cores.now();
         let passwords_at_once = facts.settings.load().compatibility.passwords_at_once;
         Self {
@@ -71,9 +76,11 @@ impl App {
             challenger: Challenger::new(),
             metrics: facts.metrics,
             phase,
+            webhooks,
             clients: Clients::default(),
             passwords: Turns::new(passwords_at_once),
             compat: compat::Secrets::draw(began),
+            monitors: compat::inbucket::Monitors::default(),
             readers: Arc::new(Semaphore::new(at_once)),
             rate: Mutex::new(RateLimiter::new(clients_max)),
             guard: Mutex::new(Guard::new(clients_max)),
@@ -110,7 +117,9 @@ impl App {
     fn core_of(&self, holder: &Holder) -> CoreId {
         match holder {
             Holder::Token(token) => self.cores.owner_of_token(token),
-            Holder::Operator(address) => self.cores.owner_of_address(address),
+            Holder::Operator(address) | Holder::Public(address) => {
+                self.cores.owner_of_address(address)
+            }
         }
     }
 

@@ -27,6 +27,8 @@ const NO_KEY: &str =
     "This is not the recipient of an X25519 identity of age: 'age1' and 58 letters and digits.";
 const NO_DOMAIN: &str = "No domain is open to everybody here: show a key.";
 const NOT_OURS: &str = "This is not a domain of ours.";
+const PUBLIC: &str =
+    "This domain is public: mail makes its mailboxes, everybody reads them, and none is created.";
 const TAGGED: &str = "This has a tag, and mail to it reaches the address without it: create that one. \
      Nothing needs to be created for a tag.";
 
@@ -175,6 +177,7 @@ impl<'a> Wanted<'a> {
             }
             Ok(()) => Ok(address),
             Err(CreateRefusal::ForeignDomain) => Err(not_ours()),
+            Err(CreateRefusal::Public) => Err(public()),
             Err(CreateRefusal::Reserved) => Err(Problem::Field(
                 "local_part",
                 "This name is reserved.".into(),
@@ -267,6 +270,7 @@ impl<'a> Wanted<'a> {
             bytes_max: self.plan.and_then(|plan| plan.mailbox_bytes_max),
             encryption_key: self.encryption_key.clone(),
             takes,
+            webhook: None,
             password: password.cloned().map(Box::new),
         })))
     }
@@ -289,13 +293,26 @@ fn domain(
     settings: &Settings,
 ) -> Result<String, Problem> {
     let Some(named) = named else {
+        let rules = &settings.recipients;
+        let is_public = |domain: &String| recipients::is_public(domain, rules);
+        if rules.domains.iter().all(is_public) {
+            return Err(public());
+        }
         let mut open = settings.plans.domains(plan, &settings.recipients);
         let first = open.next().map(ToOwned::to_owned);
         return first.ok_or(Problem::Field("domain", Cow::Borrowed(NO_DOMAIN)));
     };
-    recipients::our_domain(named, &settings.recipients)
+    let domain = recipients::our_domain(named, &settings.recipients)
         .filter(|domain| settings.plans.may_create_in(domain, plan))
-        .ok_or_else(not_ours)
+        .ok_or_else(not_ours)?;
+    match recipients::is_public(&domain, &settings.recipients) {
+        true => Err(public()),
+        false => Ok(domain),
+    }
+}
+
+const fn public() -> Problem {
+    Problem::Field("domain", Cow::Borrowed(PUBLIC))
 }
 
 const fn not_ours() -> Problem {

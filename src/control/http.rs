@@ -13,6 +13,7 @@ use super::{Phase, api, operator};
 use crate::metrics::process::HttpRefused;
 use axum::Router;
 use axum::body::Body;
+use axum::http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -155,8 +156,16 @@ impl Drop for OpenConnection {
     }
 }
 
+/// Keeps a connection counted that goes on when HTTP ends on it.
+#[derive(Clone)]
+pub(super) struct Kept(
+    #[allow(dead_code, reason = "what counts is when it is dropped")] Arc<OpenConnection>,
+);
+
 async fn serve_connection(open: OpenConnection, router: Router, stream: TcpStream) {
     let side = open.side;
+    let open = Arc::new(open);
+    let kept = Kept(Arc::clone(&open));
     let http = open.app.settings.load().http.clone();
     let head_bytes_max = http.header_bytes_max.as_usize();
     let limits = HeadLimits {
@@ -170,8 +179,10 @@ async fn serve_connection(open: OpenConnection, router: Router, stream: TcpStrea
     let app = Arc::clone(&open.app);
     let peer = open.peer;
     let proxies = http.trusted_proxies.clone();
-    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         let client = client_of(peer, request.headers(), &proxies);
+        request.extensions_mut().insert(kept.clone());
+        let gate = Arc::clone(&gate);
         let answer = answer(
             Arc::clone(&app),
             side,
@@ -180,7 +191,13 @@ async fn serve_connection(open: OpenConnection, router: Router, stream: TcpStrea
             gate.passed(),
             request.map(Body::new),
         );
-        async move { Ok::<_, Infallible>(answer.await) }
+        async move {
+            let answer = answer.await;
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                gate.open();
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -189,7 +206,8 @@ async fn serve_connection(open: OpenConnection, router: Router, stream: TcpStrea
         .max_headers(FIELDS_MAX)
         // hyper asks for 8 KiB at least.
         .max_buf_size(head_bytes_max.max(8 << 10) + (8 << 10))
-        .serve_connection(TokioIo::new(wire), service);
+        .serve_connection(TokioIo::new(wire), service)
+        .with_upgrades();
     let mut connection = pin!(connection);
     let mut phase = open.app.phase.clone();
     tokio::select! {

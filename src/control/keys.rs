@@ -14,7 +14,7 @@ use std::fmt;
 const KEY_BYTES: usize = 20;
 
 /// What every key begins with, so that people and secret scanners know one when they see it.
-const PREFIX: &str = "mfk_";
+pub(super) const PREFIX: &str = "mfk_";
 
 /// A key, on its way to whoever will use it.
 pub struct ApiKey(String);

@@ -106,15 +106,29 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let query = ListQuery::parse(query, &app.settings.load().http)?;
     let deadline = Instant::now() + query.wait;
+    let entries = entries(app, holder, query.after, query.limit, deadline).await?;
+    Ok(page(app, &entries, query.after).await)
+}
+
+/// Messages that came after `after`, oldest first, `limit` at most. When there are none it waits for one, up to `deadline` or
+/// until the process goes down.
+pub(super) async fn entries(
+    app: &App,
+    holder: &Holder,
+    after: Sequence,
+    limit: usize,
+    deadline: Instant,
+) -> Result<Vec<Entry>, Problem> {
     loop {
-        let (entries, mut events) = list_or_watch(app, holder, &query).await?;
+        let waits = deadline > Instant::now();
+        let (entries, mut events) = list_or_watch(app, holder, after, limit, waits).await?;
         if !entries.is_empty() || Instant::now() >= deadline {
-            return Ok(page(app, &entries, query.after).await);
+            return Ok(entries);
         }
         tokio::select! {
             happened = next_arrival(&mut events) => happened?,
             () = tokio::time::sleep_until(deadline) => {}
-            () = app.draining() => return Ok(page(app, &[], query.after).await),
+            () = app.draining() => return Ok(Vec::new()),
         }
     }
 }
@@ -123,10 +137,11 @@ pub(super) async fn list(
 async fn list_or_watch(
     app: &App,
     holder: &Holder,
-    query: &ListQuery,
+    after: Sequence,
+    limit: usize,
+    waits: bool,
 ) -> Result<(Vec<Entry>, mpsc::Receiver<Event>), Problem> {
     let (watcher, events) = mpsc::channel(WAITING_EVENTS_MAX);
-    let (after, limit, waits) = (query.after, query.limit, !query.wait.is_zero());
     let (entries, watched) = app
         .ask(holder, move |shard, holder, now| {
             let entries = shard.list(holder, after, limit, now)?;
@@ -199,6 +214,16 @@ pub(super) async fn message_of(app: &App, holder: &Holder, id: &str) -> Result<E
 
 /// One message with its envelope and header, its text, and what else it has.
 pub(super) async fn show(app: &App, holder: &Holder, id: &str) -> Result<Response, Problem> {
+    let view = detail(app, holder, id).await?;
+    Ok(reading::json_answer(app, &view))
+}
+
+/// The same as a value.
+pub(super) async fn detail(
+    app: &App,
+    holder: &Holder,
+    id: &str,
+) -> Result<views::MessageDetail, Problem> {
     let sequence = sequence(id);
     let (entry, mailbox) = app
         .ask(holder, move |shard, holder, now| {
@@ -211,13 +236,17 @@ pub(super) async fn show(app: &App, holder: &Holder, id: &str) -> Result<Respons
         true => Reading::default(),
         false => reading::read(app, &entry.message, message::read).await?,
     };
-    let view = views::detail(&entry, &mailbox, read, &app.cores.wall());
-    Ok(reading::json_answer(app, &view))
+    Ok(views::detail(&entry, &mailbox, read, &app.cores.wall()))
 }
 
 /// One message, byte for byte.
 pub(super) async fn raw(app: &App, holder: &Holder, id: &str) -> Result<Response, Problem> {
     let message = message_of(app, holder, id).await?.message;
+    Ok(source_of(app, message))
+}
+
+/// A message byte for byte, to whoever may have it.
+pub(super) fn source_of(app: &App, message: Arc<Message>) -> Response {
     let length = message.body.len();
     let (ending, kind) = match message.encrypted {
         true => ("eml.age", "application/octet-stream"),
@@ -241,7 +270,7 @@ pub(super) async fn raw(app: &App, holder: &Holder, id: &str) -> Result<Response
     if let Ok(disposition) = HeaderValue::from_str(&name) {
         headers.insert(header::CONTENT_DISPOSITION, disposition);
     }
-    Ok(response)
+    response
 }
 
 /// Hands out a body piece by piece, without a copy.

@@ -5,8 +5,8 @@
 //! All of it may be slow without the mail noticing: the cores are reached only through their
 //! bounded inboxes, and whoever reads slowly is dropped.
 //!
-//! There is no TLS here (a reverse proxy's job), no cookie, no CORS, no redirect, and no token in
-//! any URL, log line or error.
+//! There is no TLS here (a reverse proxy's job), no CORS, no redirect, and no token in any log line or error; no cookie
+//! and no token in a URL, but where an API of another service asks for it ([`compat`]).
 
 mod answer;
 mod api;
@@ -21,10 +21,12 @@ mod framing;
 mod guard;
 mod http;
 pub mod keys;
+mod mcp;
 mod messages;
 mod metrics_page;
 mod names;
 mod operator;
+mod outgoing;
 mod page;
 mod passwords;
 mod problem;
@@ -32,19 +34,24 @@ mod proof;
 pub mod rate;
 mod reading;
 mod recovery;
+pub mod status;
 mod token;
 mod view;
 mod views;
+mod webhooks;
 mod wire;
 
+pub(crate) use proof::zero_bits;
 pub use token::{Token, TokenKey};
+pub use webhooks::Secrets;
 
-use crate::config::sections::{Compatibility, Http};
+use crate::config::sections::{Compatibility, Http, Mcp};
 use crate::edge::Cores;
 use crate::metrics::process::ProcessMetrics;
 use crate::policy::plans::Plans;
 use crate::policy::recipients::Rules;
 use crate::policy::self_authenticating::Keys;
+use crate::policy::webhooks::Rules as WebhookRules;
 use crate::reading::Limits;
 use crate::store::Budget;
 use app::{App, Side};
@@ -54,7 +61,7 @@ use keys::ApiKeys;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// The settings that the control plane lives by. They may be replaced while it runs.
@@ -76,6 +83,12 @@ pub struct Settings {
     pub compatibility: Compatibility,
     /// The keys, each with its plan.
     pub keys: ApiKeys,
+    /// Who may be called when mail comes, and how often.
+    pub webhooks: WebhookRules,
+    /// By which calls to the operator's own webhooks are signed.
+    pub webhook_secrets: Secrets,
+    /// The endpoint for agents.
+    pub mcp: Mcp,
 }
 
 /// What the control plane needs from the rest of the process.
@@ -126,6 +139,10 @@ pub async fn serve(
 ) -> io::Result<()> {
     let app = Arc::new(App::new(facts, phase));
     let mut acceptors = JoinSet::new();
+    let reports_max = app.settings.load().webhooks.reports_max.max(1) as usize;
+    let (reports, reported) = mpsc::channel(reports_max);
+    app.cores.report_to(reports);
+    acceptors.spawn(webhooks::serve(Arc::clone(&app), reported));
     let sides = [
         (Side::Public, listeners.public),
         (Side::Operator, listeners.operator),
@@ -139,7 +156,7 @@ pub async fn serve(
     }
     while let Some(ended) = acceptors.join_next().await {
         if ended.is_err() {
-            tracing::error!("an HTTP listener's task ended by a panic");
+            tracing::error!("an HTTP listener's task, or that of webhooks, ended by a panic");
         }
     }
     Ok(())

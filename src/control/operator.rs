@@ -2,14 +2,15 @@
 
 use super::app::{App, no_such_method, no_such_route};
 use super::problem::Problem;
+use super::status::{self, Status};
 use super::{Phase, messages, metrics_page, reading};
 use crate::edge::{Busy, CoreId};
 use crate::metrics::process::Route;
-use axum::Router;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/status", get(show_status))
         .route("/postmaster/messages", get(list))
         .route("/postmaster/messages/{id}", get(show).delete(delete))
         .route("/postmaster/messages/{id}/raw", get(raw))
@@ -47,6 +49,7 @@ pub(super) fn route(path: &str) -> Route {
         "/" => Route::Root,
         "/healthz" | "/readyz" => Route::Health,
         "/metrics" => Route::Metrics,
+        "/status" => Route::Status,
         _ if path.starts_with("/postmaster/") => Route::Postmaster,
         _ => Route::Unknown,
     }
@@ -57,6 +60,7 @@ async fn root() -> &'static str {
      /healthz              whether the process and every core live\n\
      /readyz               whether it takes mail, and under which pressure\n\
      /metrics              for Prometheus\n\
+     /status               how it does, as JSON\n\
      /postmaster/messages  mail for postmaster\n"
 }
 
@@ -102,6 +106,10 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
     app.metrics.scrape_duration.observe_duration_shared(took);
     let version = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, version)], page).into_response()
+}
+
+async fn show_status(State(app): State<Arc<App>>) -> Json<Status> {
+    Json(status::take(&app))
 }
 
 async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {

@@ -33,6 +33,8 @@ pub(super) enum Problem {
     Encrypted,
     /// A field of the body is not what it should be.
     Field(&'static str, Cow<'static, str>),
+    /// The request names us by a name that is not ours.
+    ForeignHost,
     /// The head could not be read, or could be read in two ways.
     Head(Offence),
     /// The resource does not know this method.
@@ -49,6 +51,8 @@ pub(super) enum Problem {
     NoSuchMessage,
     /// The message has no such part.
     NoSuchPart,
+    /// The mailbox has no webhook.
+    NoSuchWebhook,
     /// Work must be shown before a mailbox is created, and none was, or it does not count.
     ProofRequired,
     /// The address is somebody's, or was not long ago.
@@ -69,6 +73,8 @@ pub(super) enum Problem {
     Unreadable,
     /// The body has a field that we do not know; its name, if it may be repeated, and which there are.
     UnknownField(Option<String>, String),
+    /// The server calls nobody.
+    WebhooksOff,
     /// What was shown as a key of the operator's is none.
     WrongKey,
 }
@@ -77,7 +83,12 @@ const ENCRYPTED: &str =
     "The message is encrypted to the key of its mailbox: only its source can be had, under /raw.";
 const BAD_CREDENTIALS: &str = "Address or password is wrong.";
 const BUSY: &str = "There is too much to do just now. Try again soon.";
+const NO_SUCH_MAILBOX: &str = "No mailbox has this token. It may have expired.";
+const NO_SUCH_MESSAGE: &str = "The mailbox has no such message. It may have expired.";
 const NO_SUCH_PART: &str = "The message has no such part.";
+const FOREIGN_HOST: &str = "This server is not called by that name here (the setting 'mcp.hosts').";
+const NO_SUCH_WEBHOOK: &str = "The mailbox has no webhook.";
+const WEBHOOKS_OFF: &str = "This server calls nobody: webhooks are turned off.";
 const NOT_JSON: &str = "Send the body as application/json.";
 const PROOF_REQUIRED: &str = "Show some work first: POST to the path in 'challenge', find a nonce with which \
      SHA-256(challenge + \":\" + nonce) begins with 'bits' zero bits, and send both as 'proof'. Each challenge counts once.";
@@ -122,6 +133,7 @@ impl Problem {
             ),
             Self::Encrypted => (S::CONFLICT, "encrypted", ENCRYPTED),
             Self::Field(..) => (S::UNPROCESSABLE_ENTITY, "bad-field", ""),
+            Self::ForeignHost => (S::FORBIDDEN, "wrong-host", FOREIGN_HOST),
             Self::Head(offence) => offence_table(*offence),
             Self::Method => (
                 S::METHOD_NOT_ALLOWED,
@@ -135,17 +147,10 @@ impl Problem {
                 "The memory for mail is used up. Try again when some mail has expired.",
             ),
             Self::NoSuchRoute => (S::NOT_FOUND, "no-such-resource", "There is nothing here."),
-            Self::NoSuchMailbox => (
-                S::NOT_FOUND,
-                "no-such-mailbox",
-                "No mailbox has this token. It may have expired.",
-            ),
-            Self::NoSuchMessage => (
-                S::NOT_FOUND,
-                "no-such-message",
-                "The mailbox has no such message. It may have expired.",
-            ),
+            Self::NoSuchMailbox => (S::NOT_FOUND, "no-such-mailbox", NO_SUCH_MAILBOX),
+            Self::NoSuchMessage => (S::NOT_FOUND, "no-such-message", NO_SUCH_MESSAGE),
             Self::NoSuchPart => (S::NOT_FOUND, "no-such-part", NO_SUCH_PART),
+            Self::NoSuchWebhook => (S::NOT_FOUND, "no-such-webhook", NO_SUCH_WEBHOOK),
             Self::ProofRequired => (S::FORBIDDEN, "proof-required", PROOF_REQUIRED),
             Self::Taken => (S::CONFLICT, "taken", TAKEN),
             Self::Timeout => (S::REQUEST_TIMEOUT, "timeout", TIMEOUT),
@@ -170,6 +175,7 @@ impl Problem {
                 "This message could not be taken apart. Its source can be read under /raw.",
             ),
             Self::UnknownField(..) => (S::UNPROCESSABLE_ENTITY, "unknown-field", ""),
+            Self::WebhooksOff => (S::FORBIDDEN, "webhooks-off", WEBHOOKS_OFF),
             Self::WrongKey => (S::UNAUTHORIZED, "wrong-key", WRONG_KEY),
         }
     }
@@ -205,6 +211,7 @@ impl Problem {
             Self::CrossOrigin,
             Self::Encrypted,
             Self::Field("local_part", Cow::Borrowed(no_local_part)),
+            Self::ForeignHost,
             Self::Head(Offence::Folded),
             Self::Head(Offence::TooLarge),
             Self::Head(Offence::Version),
@@ -215,6 +222,7 @@ impl Problem {
             Self::NoSuchMailbox,
             Self::NoSuchMessage,
             Self::NoSuchPart,
+            Self::NoSuchWebhook,
             Self::ProofRequired,
             Self::Taken,
             Self::Timeout,
@@ -225,6 +233,7 @@ impl Problem {
             Self::Unauthorized,
             Self::Unreadable,
             Self::UnknownField(Some("tll".to_owned()), known.to_owned()),
+            Self::WebhooksOff,
             Self::WrongKey,
         ]
     }

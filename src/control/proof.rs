@@ -107,7 +107,7 @@ impl Solved {
 }
 
 /// How many bits of zero stand first.
-fn zero_bits(bytes: &[u8]) -> u32 {
+pub(crate) fn zero_bits(bytes: &[u8]) -> u32 {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     let rest = bytes.get(zeros).map_or(0, |byte| byte.leading_zeros());
     u32::try_from(zeros).unwrap_or(0) * 8 + rest

@@ -10,7 +10,7 @@ use super::views::messages as views;
 use crate::mail::Message;
 use crate::reading::codes::Findings;
 use crate::reading::html::Remote;
-use crate::reading::message::Glance;
+use crate::reading::message::{Attachment, Glance};
 use crate::reading::{Limits, message, names};
 use crate::store::{Entry, Holder};
 use axum::body::{Body, Bytes};
@@ -34,7 +34,7 @@ const PIECE_BYTES: usize = 64 << 10;
 const SCAN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The policy under which the HTML of a mail may be shown.
-const HTML_POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+pub(super) const HTML_POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
     form-action 'none'; base-uri 'none'; frame-ancestors 'self'";
 
 /// The policy for files, which are saved and never shown.
@@ -168,11 +168,16 @@ pub(super) async fn attachment(
         message::attachment(raw, limits, index)
     });
     let (attachment, bytes) = found.await?.ok_or(Problem::NoSuchPart)?;
+    Ok(file(app, &attachment, bytes))
+}
+
+/// An attachment as a file, to be saved and not shown.
+pub(super) fn file(app: &App, attachment: &Attachment, bytes: Vec<u8>) -> Response {
     let mut response = answer(app, bytes, "application/octet-stream");
     let disposition = names::content_disposition(&attachment.name);
     set(&mut response, header::CONTENT_DISPOSITION, &disposition);
     set(&mut response, header::CONTENT_SECURITY_POLICY, FILE_POLICY);
-    Ok(response)
+    response
 }
 
 fn set(response: &mut Response, name: HeaderName, value: &str) {

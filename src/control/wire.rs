@@ -34,6 +34,7 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 pub(super) struct Gate {
     refused: OnceLock<Offence>,
     last: AtomicBool,
+    open: AtomicBool,
 }
 
 /// What is to be known of the request that the gate has just let through.
@@ -46,6 +47,11 @@ pub(super) struct Passed {
 }
 
 impl Gate {
+    /// What comes from now on is no HTTP any more: the answer that switches protocols is on its way, and none came before it.
+    pub(super) fn open(&self) {
+        self.open.store(true, Relaxed);
+    }
+
     /// Ask as soon as hyper hands out the request: later, the gate may have looked at the next.
     pub(super) fn passed(&self) -> Passed {
         Passed {
@@ -172,6 +178,9 @@ impl AsyncRead for Wire {
             return Poll::Ready(Ok(()));
         }
         loop {
+            if self.gate.open.load(Relaxed) {
+                self.allowed = u64::MAX;
+            }
             if self.let_through(out) {
                 return Poll::Ready(Ok(()));
             }

@@ -87,7 +87,8 @@ pub(super) fn place(
             must_exist,
         } => (address, existence(must_exist)),
     };
-    if rules.self_authenticating != SelfAuthenticating::Off {
+    // What is everybody's is not given away, so it has nothing to prove.
+    if rules.self_authenticating != SelfAuthenticating::Off && existence != Existence::Public {
         let keys = &live.address_keys;
         let unix_secs = core.wall().unix_secs(core.now());
         if !self_authenticating::may_receive(&mailbox, rules, keys, unix_secs) {
@@ -125,6 +126,7 @@ const fn existence(must_exist: MustExist) -> Existence {
     match must_exist {
         MustExist::No => Existence::Implied,
         MustExist::Operators => Existence::Operators,
+        MustExist::Public => Existence::Public,
         MustExist::Yes => Existence::Required,
     }
 }

@@ -11,6 +11,7 @@ use super::permits::Permits;
 use super::questions::Questions;
 use super::ring::{Connection, Ring};
 use super::standing::Counted;
+use super::tracer::Spent;
 use super::windows::Windows;
 use crate::clock::{Instant, Stamps, WallClock};
 use crate::mail::message::QueueId;
@@ -55,6 +56,8 @@ pub struct Core {
     /// A task woke another: the loop must not sleep before it has run.
     pub(super) restless: Cell<bool>,
     queue_ids: (HashKey, Cell<u64>),
+    /// What traces of sessions have cost so far.
+    pub(super) spent: Spent,
 }
 
 /// Whether the process stops, and how far that is.
@@ -239,6 +242,7 @@ impl Core {
             halted: Cell::new(false),
             restless: Cell::new(false),
             queue_ids: (parts.queue_id_key, Cell::new(0)),
+            spent: Spent::default(),
         })
     }
 
@@ -346,7 +350,7 @@ impl Core {
         let now = self.now.get();
         let several = leases.len() > 1;
         let mut reached = HashSet::new();
-        leases
+        let kept_until = leases
             .into_iter()
             .filter_map(|lease| {
                 if several && !reached.insert(lease.mailbox) {
@@ -356,7 +360,17 @@ impl Core {
                 Some(shard.deliver(lease, message, now))
             })
             .min()
-            .unwrap_or(now)
+            .unwrap_or(now);
+        self.report(&mut shard);
+        kept_until
+    }
+
+    /// Reports what the shard has noted for webhooks, if it has anything.
+    pub(super) fn report(&self, shard: &mut CoreShard) {
+        if shard.has_notices() {
+            let lost = self.cores.report(self.id, shard.take_notices());
+            self.metrics().webhook_notices_lost.add(lost);
+        }
     }
 
     pub(super) fn give_back(&self, owner: CoreId, lease: Lease) {

@@ -7,6 +7,7 @@ use super::arranging::{Arranging, Envelope};
 use super::arrivals::answer;
 use super::core::{Arrival, Core, HeldLease, Stage};
 use super::link::{Filled, Link};
+use super::tracer::Tracing;
 use crate::clock::Instant;
 use crate::mail::message::QueueId;
 use crate::mail::{BodyWriter, Reservation};
@@ -65,6 +66,8 @@ pub(super) struct Driver {
     unanswered: Option<Instant>,
     /// Messages that are stored and whose 250 the client has not shown to have got.
     unconfirmed: u64,
+    /// Tells the session in the log, if it is one of those.
+    tracing: Tracing,
 }
 
 /// What the driver has to do next. What could be done at once has been done. It is kept while the task waits, so it is small.
@@ -98,6 +101,7 @@ impl Driver {
             queue_id: core.queue_id(),
             unanswered: None,
             unconfirmed: 0,
+            tracing: Tracing::begin(core),
         }
     }
 
@@ -115,6 +119,7 @@ impl Driver {
             let unconfirmed = &self.core.metrics().messages_unconfirmed;
             unconfirmed.add(self.unconfirmed);
         }
+        self.tracing.ends(&self.core, ended);
         ended
     }
 
@@ -161,7 +166,8 @@ impl Driver {
                 Stage::Draining if told => {}
                 Stage::Draining => {
                     told = true;
-                    session.shut_down(self.core.metrics());
+                    let metrics = self.core.metrics();
+                    self.tracing.watch(metrics, || session.shut_down(metrics));
                 }
                 Stage::Cutting => return Box::pin(self.cut()).await,
             }
@@ -169,7 +175,7 @@ impl Driver {
             match self.step(&mut session)? {
                 Step::Await(later) => {
                     let verdict = self.await_others(later).await;
-                    session.answer(verdict, self.core.now(), self.core.metrics());
+                    self.answer(&mut session, verdict);
                 }
                 Step::Close(reason) => return Ok(ended(reason)),
                 Step::Done => {}
@@ -187,12 +193,29 @@ impl Driver {
                     self.waited(&mut session, filled);
                 }
             }
-            self.link
-                .feed(|input| session.receive(input, self.core.now(), self.core.metrics()));
+            self.feed(&mut session);
             if let Some(progress) = session.progress() {
                 self.arrival.progress = progress;
             }
         }
+    }
+
+    /// Gives the session the input that it can use.
+    fn feed(&mut self, session: &mut Session<HeldLease>) {
+        let (core, tracing) = (&self.core, &mut self.tracing);
+        self.link.feed(|input| {
+            let before = input.len();
+            let receive = || session.receive(input, core.now(), core.metrics());
+            tracing.watch(core.metrics(), receive);
+            tracing.received(before - input.len());
+        });
+    }
+
+    /// Gives the session the answer to its question.
+    fn answer(&mut self, session: &mut Session<HeldLease>, verdict: Verdict<HeldLease>) {
+        let (now, metrics) = (self.core.now(), self.core.metrics());
+        self.tracing
+            .watch(metrics, || session.answer(verdict, now, metrics));
     }
 
     /// Whether this client has failed so many handshakes that it gets no other for now. Asked once a connection: those that
@@ -210,20 +233,24 @@ impl Driver {
         Ok(match session.next_action() {
             Action::Ask(question) => match self.ask(question) {
                 Ok(verdict) => {
-                    session.answer(verdict, self.core.now(), self.core.metrics());
+                    self.answer(session, verdict);
                     Step::Done
                 }
                 Err(later) => Step::Await(later),
             },
             Action::Close(reason) => Step::Close(reason),
             Action::Pause { until } => Step::Pause(until),
-            Action::Send(replies) => match self.link.try_send(replies)? {
-                None => {
-                    self.sent();
-                    Step::Done
+            Action::Send(replies) => {
+                let (progress, length) = (session.progress(), replies.len());
+                self.tracing.sends(&self.core, progress, length);
+                match self.link.try_send(replies)? {
+                    None => {
+                        self.sent();
+                        Step::Done
+                    }
+                    Some(bytes) => Step::Send(Box::new(bytes)),
                 }
-                Some(bytes) => Step::Send(Box::new(bytes)),
-            },
+            }
             Action::StartTls => Step::StartTls,
             Action::Wait { deadline } => Step::Wait(deadline),
         })
@@ -266,7 +293,10 @@ impl Driver {
             Filled::Disturbed => {}
             // Under less pressure there is more time.
             Filled::TimedOut if self.level != self.core.level() => {}
-            Filled::TimedOut => session.expire(self.core.now(), self.core.metrics()),
+            Filled::TimedOut => {
+                let (now, metrics) = (self.core.now(), self.core.metrics());
+                self.tracing.watch(metrics, || session.expire(now, metrics));
+            }
         }
     }
 
@@ -300,6 +330,7 @@ impl Driver {
                 metrics.tls_handshakes.of(label, agreed.version).increment();
                 let took = self.core.exact_now().since(began);
                 metrics.tls_handshake_duration.observe_duration(took);
+                self.tracing.shook_hands(&self.core, &agreed);
                 Ok(())
             }
             Err(ended) => {
@@ -349,8 +380,10 @@ impl Driver {
             Question::Message(complete) => {
                 let ended = self.core.exact_now();
                 self.unanswered.get_or_insert(ended);
+                let used = complete.body.len() as u64;
+                self.tracing
+                    .completes(&self.core, used, complete.leases.len());
                 if let Some(Incoming { reserved }) = self.incoming.take() {
-                    let used = complete.body.len() as u64;
                     let counted = &self.arrival.counted;
                     counted.take_back_bytes(&self.core, reserved, used);
                 }
@@ -504,7 +537,7 @@ mod tests {
     use std::net::IpAddr;
 
     /// With a header of 48 bytes: 768 from the allocator. A release build is smaller, because its compiler keeps less.
-    const TASK_BYTES_MAX: usize = 640;
+    const TASK_BYTES_MAX: usize = 656;
 
     #[test]
     fn a_task_has_room_for_what_it_does_most_and_no_more() {

@@ -13,14 +13,16 @@ use crate::clock::{Instant, WallClock};
 use crate::mail::{Address, Ledger, Message};
 use crate::metrics::CoreMetrics;
 use crate::smtp::Reply;
-use crate::store::{Event, Existence, HashKey, Lease, Shard, TokenHash, Unavailable, Watcher};
+use crate::store::{
+    Event, Existence, HashKey, Lease, Notice as HookNotice, Shard, TokenHash, Unavailable, Watcher,
+};
 use crossbeam_queue::SegQueue;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
 
 /// A core's mailboxes, watched through bounded channels of the control plane.
@@ -240,7 +242,11 @@ struct Shared {
     ledger: Ledger,
     barometer: Barometer,
     clock: super::Clock,
+    callers: OnceLock<mpsc::Sender<Reported>>,
 }
+
+/// What a core's shard has noted for webhooks.
+pub type Reported = (CoreId, HookNotice);
 
 impl Cores {
     /// `count` cores with empty inboxes.
@@ -266,6 +272,7 @@ impl Cores {
                 ledger,
                 barometer: Barometer::new(count),
                 clock,
+                callers: OnceLock::new(),
             }),
         })
     }
@@ -321,6 +328,22 @@ impl Cores {
     #[must_use]
     pub fn wall(&self) -> WallClock {
         self.shared.clock.wall()
+    }
+
+    /// Says where cores report what their shards note for webhooks. The first who says so is whom they report to.
+    pub fn report_to(&self, callers: mpsc::Sender<Reported>) {
+        let _ = self.shared.callers.set(callers);
+    }
+
+    /// Reports what a shard has noted; says how much nobody took.
+    pub fn report(&self, core: CoreId, notices: Vec<HookNotice>) -> u64 {
+        let callers = self.shared.callers.get();
+        let mut lost = 0;
+        for notice in notices {
+            let taken = callers.is_some_and(|it| it.try_send((core, notice)).is_ok());
+            lost += u64::from(!taken);
+        }
+        lost
     }
 
     /// The core that owns this address.

@@ -7,6 +7,7 @@ use crate::config::sections::Tls;
 use crate::policy::pressure::Pressure;
 use crate::policy::self_authenticating::Keys;
 use crate::smtp::reply::{Reply, Speaker};
+use crate::store::{Callee, DomainCallee};
 use crate::{policy, smtp, store};
 use rustls::ServerConfig;
 use std::fmt;
@@ -32,6 +33,8 @@ pub struct Live {
     pub reading: crate::reading::Limits,
     /// How much is kept and how long.
     pub budget: store::Budget,
+    /// Who is called for all mail of a domain.
+    pub domain_callees: Box<[DomainCallee]>,
     /// TLS rules.
     pub tls: Tls,
     /// TLS of each listener for mail, by number. Each has tickets of its own.
@@ -40,6 +43,8 @@ pub struct Live {
     pub identities: Vec<Identity>,
     /// Whether logs may carry client addresses.
     pub log_client_addresses: bool,
+    /// Which sessions are told in the log.
+    pub trace: super::tracer::Rules,
 }
 
 /// What holds at one level of pressure.
@@ -167,12 +172,28 @@ impl Live {
             attachments: policy::attachments::Policies::new(&config.attachments),
             reading: config.reading.clone(),
             budget: config.store.clone(),
+            domain_callees: domain_callees(&config.webhooks),
             tls: config.tls.clone(),
             contexts: (0..listeners)
                 .map(|_| configuration())
                 .collect::<Result<_, _>>()?,
             identities,
             log_client_addresses: config.server.log_client_addresses,
+            trace: super::tracer::Rules::of(&config.server),
         })
     }
+}
+
+/// Who is called for all mail of a domain, unless nobody is called at all.
+fn domain_callees(rules: &policy::webhooks::Rules) -> Box<[DomainCallee]> {
+    let named = rules.domains.iter().filter(|_| rules.enabled);
+    let callees = named.map(|webhook| DomainCallee {
+        domain: webhook.domain.as_str().into(),
+        callee: Callee {
+            id: webhook.id(),
+            url: webhook.id(),
+            host: webhook.host(),
+        },
+    });
+    callees.collect()
 }

@@ -27,6 +27,7 @@ pub mod seal;
 pub mod socket;
 pub mod standing;
 pub mod tls;
+pub mod tracer;
 pub mod turns;
 pub mod windows;
 

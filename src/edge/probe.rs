@@ -23,9 +23,11 @@ pub enum Unusable {
     Other(String),
 }
 
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, why, fix): (String, &str, &str) = match self {
+impl Unusable {
+    /// What it is, why it is so, and what mends it.
+    #[must_use]
+    pub fn parts(&self) -> (String, &'static str, &'static str) {
+        match self {
             Self::Sysctl(level) => (
                 format!("io_uring is switched off (kernel.io_uring_disabled = {level})"),
                 "the machine's administrator has forbidden it, here or on the container's host",
@@ -51,7 +53,13 @@ impl fmt::Display for Unusable {
                 "the kernel gave no better reason",
                 "see docs/operations.md",
             ),
-        };
+        }
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, why, fix) = self.parts();
         write!(f, "{what}\n  why: {why}\n  fix: {fix}")
     }
 }

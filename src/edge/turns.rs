@@ -274,7 +274,10 @@ impl Turns {
     fn obey(&self, notice: Notice) {
         match notice {
             Notice::Reload(live) => {
-                self.core.shard.borrow_mut().set_budget(live.budget.clone());
+                let mut shard = self.core.shard.borrow_mut();
+                shard.set_budget(live.budget.clone());
+                shard.set_domain_callees(live.domain_callees.clone());
+                drop(shard);
                 self.core.handshakes.set_limit(live.tls.handshakes_max);
                 self.core.live.replace(Rc::new(live.own()));
                 self.core.cores.barometer().hurry();
@@ -295,6 +298,7 @@ impl Turns {
     /// What the shard did since the last turn, for the metrics.
     fn count_store(&mut self) {
         let mut shard = self.core.shard.borrow_mut();
+        self.core.report(&mut shard);
         let tally = shard.take_tally();
         self.freed += tally.messages_expired + tally.messages_deleted + tally.messages_evicted;
         let metrics = self.core.metrics();

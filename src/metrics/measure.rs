@@ -107,6 +107,12 @@ impl<L: Label> Family<L> {
         &self.counters[label.index()]
     }
 
+    /// Every value of the label with its count.
+    pub fn values(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.counters.iter().map(Counter::value);
+        L::VALUES.iter().copied().zip(counts)
+    }
+
     /// The sum over all values.
     #[must_use]
     pub fn total(&self) -> u64 {

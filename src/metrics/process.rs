@@ -5,8 +5,8 @@
 #![forbid(unsafe_code)]
 
 use super::{
-    Counter, Cube, Declaration, Family, Gauge, Histogram, Histograms, Kind, Label, LabelSet,
-    Latency, Levels, Metric, Reading, Seconds,
+    Counter, Cube, Declaration, Family, Gauge, Grid, Histogram, Histograms, Kind, Label, LabelSet,
+    Latency, Levels, Metric, Reading, Seconds, Stay,
 };
 
 labels! {
@@ -18,22 +18,28 @@ labels! {
         Challenges = "challenges",
         Events = "events",
         Frame = "frame",
+        GuerrillaMail = "guerrilla_mail",
         Headers = "headers",
         Health = "health",
         Html = "html",
+        Inbucket = "inbucket",
         Mailbox = "mailbox",
         Mailboxes = "mailboxes",
         MailTm = "mail_tm",
+        Mcp = "mcp",
         Message = "message",
         Messages = "messages",
         Metrics = "metrics",
+        OneSecMail = "one_sec_mail",
         Postmaster = "postmaster",
         Raw = "raw",
         Recover = "recover",
         Root = "root",
+        Status = "status",
         Text = "text",
         Unknown = "unknown",
         View = "view",
+        Webhook = "webhook",
     }
 
     /// The method of an HTTP request.
@@ -60,6 +66,52 @@ labels! {
         Mailboxes = "mailboxes",
         Proof = "proof",
         Rate = "rate",
+    }
+
+    /// How a call to a webhook ended.
+    WebhookResult as "result" {
+        Connect = "connect",
+        Delivered = "delivered",
+        Forbidden = "forbidden",
+        Gone = "gone",
+        Name = "name",
+        Protocol = "protocol",
+        Status = "status",
+        Timeout = "timeout",
+        Tls = "tls",
+    }
+
+    /// Why a delivery to a webhook was dropped.
+    WebhookDropped as "reason" {
+        Attempts = "attempts",
+        Forbidden = "forbidden",
+        Gone = "gone",
+        Off = "off",
+        Queue = "queue",
+        UrlQueue = "url_queue",
+        Urls = "urls",
+        Vanished = "vanished",
+    }
+
+    /// The state of the breaker of a webhook's URL.
+    UrlState as "state" {
+        Closed = "closed",
+        HalfOpen = "half_open",
+        Open = "open",
+    }
+
+    /// The state that a breaker had before.
+    BreakerFrom as "from" {
+        Closed = "closed",
+        HalfOpen = "half_open",
+        Open = "open",
+    }
+
+    /// The state that a breaker has now.
+    BreakerTo as "to" {
+        Closed = "closed",
+        HalfOpen = "half_open",
+        Open = "open",
     }
 
     /// What came of reading the settings again.
@@ -233,6 +285,22 @@ metrics! {
     /// Creations of mailboxes that were refused, by why: a wrong key, as many mailboxes as the plan allows, no proof of work or a
     /// wrong one, too many creations in the last minute.
     http_creations_refused as "mayfly_http_creations_refused_total": Family<CreationRefused>,
+    /// Calls to webhooks, by how they ended: with a status other than 2xx, because no connection could be made, because the name leads nowhere
+    /// or to an address that may not be called.
+    webhook_attempts as "mayfly_webhook_attempts_total": Family<WebhookResult>,
+    /// Time that calls to webhooks took.
+    webhook_duration as "mayfly_webhook_attempt_duration_seconds": Histogram<Stay>,
+    /// Deliveries to webhooks that were dropped, by why: tried as often as allowed, full queues, a URL that may not be called or wants no more,
+    /// a message or webhook that is gone, webhooks turned off.
+    webhook_dropped as "mayfly_webhook_dropped_total": Family<WebhookDropped>,
+    /// Deliveries to webhooks that wait for their turn.
+    webhook_waiting as "mayfly_webhook_waiting_deliveries": Gauge,
+    /// Calls to webhooks under way.
+    webhook_running as "mayfly_webhook_running_attempts": Gauge,
+    /// URLs of webhooks for which something waits or which have failed lately, by the state of their breaker.
+    webhook_urls as "mayfly_webhook_urls": Levels<UrlState>,
+    /// Breakers of webhooks' URLs that went from one state to another.
+    webhook_breaker_turns as "mayfly_webhook_breaker_transitions_total": Grid<BreakerFrom, BreakerTo>,
     /// Time that making this page took, for the scrapes before this one.
     scrape_duration as "mayfly_scrape_duration_seconds": Histogram<Latency>,
     /// Memory that the allocator holds from the system: in use by mayfly, or kept for use.

@@ -5,9 +5,11 @@
 pub mod admission;
 pub mod attachments;
 pub mod clients;
+pub mod destinations;
 pub mod network;
 pub mod plans;
 pub mod pressure;
 pub mod recipients;
 pub mod self_authenticating;
+pub mod webhooks;
 pub mod window;

@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::recipients::Rules;
+use super::recipients::{self, Rules};
 use crate::mail::address::canonical_domain;
 use crate::settings::{Bytes, Span, Value, quoted, settings};
 use serde::de::{self, Deserialize, Deserializer};
@@ -130,14 +130,16 @@ impl Plans {
         plan.is_some_and(named_by) || !self.offered.iter().any(named_by)
     }
 
-    /// Our domains in which whoever has `plan` may create. The first is theirs unless they say.
+    /// Our domains in which whoever has `plan` may create, none of them public. The first is theirs unless they say.
     pub fn domains<'a>(
         &'a self,
         plan: Option<&'a Plan>,
         rules: &'a Rules,
     ) -> impl Iterator<Item = &'a str> {
         let domains = rules.domains.iter().map(String::as_str);
-        domains.filter(move |domain| self.may_create_in(domain, plan))
+        domains.filter(move |domain| {
+            self.may_create_in(domain, plan) && !recipients::is_public(domain, rules)
+        })
     }
 }
 

@@ -6,6 +6,10 @@
 
 #![forbid(unsafe_code)]
 
+mod public;
+
+pub use public::{first_public, is_public, public_domains, public_mailbox};
+
 use super::self_authenticating::SelfAuthenticating;
 use crate::mail::address::{canonical_domain, canonical_local_part, is_atext};
 use crate::mail::{Address, Recipient};
@@ -38,6 +42,11 @@ settings! {
         /// another's addresses. Without any, one is drawn at start: after a restart nobody's address is good.
         /// Price: one hash each, 50 ns, for a guess that none of them proves. 8 at most.
         pub self_authenticating_keys: Vec<PathBuf> = Vec::new(),
+        /// Domains of ours whose mailboxes are everybody's: mail makes them, nobody can create one, and whoever knows a name reads and
+        /// deletes what is there, through the drop-in APIs that know no secret (section `[compatibility]`). "*.example.com" means all below
+        /// example.com, where `subdomains` is on. Reserved local parts get no mail there. Mail that waits in a domain for whoever
+        /// creates its address is everybody's as soon as more comes for that address.
+        pub public_domains: Vec<String> = Vec::new(),
     }
 }
 
@@ -103,6 +112,8 @@ pub enum MustExist {
     No,
     /// Mail makes it, and it is the operator's.
     Operators,
+    /// Mail makes it, and it is everybody's.
+    Public,
     /// It must have been created.
     Yes,
 }
@@ -112,6 +123,8 @@ pub enum MustExist {
 pub enum CreateRefusal {
     /// Its domain is not ours.
     ForeignDomain,
+    /// Its domain is public: mail makes its mailboxes, and they are everybody's.
+    Public,
     /// Its local part is kept for the operator.
     Reserved,
     /// It has a tag: its mail goes to the address without it.
@@ -143,6 +156,11 @@ pub enum RulesError {
     },
     /// There is no domain.
     NoDomain,
+    /// A public domain is none of ours.
+    PublicElsewhere {
+        /// As given.
+        domain: String,
+    },
 }
 
 /// Where mail for `recipient` goes. `rules` must have been through [`normalize`].
@@ -165,6 +183,10 @@ pub fn decide(recipient: &Recipient, rules: &Rules) -> Decision {
             false => Address::from_parts(base, address.domain()),
         },
         must_exist: match rules.accept {
+            // Whoever reads the mail for `admin` can show that the domain is theirs.
+            _ if is_public(address.domain(), rules) && !is_reserved(base, rules) => {
+                MustExist::Public
+            }
             Accept::Any => MustExist::No,
             Accept::Created => MustExist::Yes,
         },
@@ -186,6 +208,9 @@ pub fn postmaster_address(rules: &Rules) -> Option<Address> {
 pub fn may_create(address: &Address, rules: &Rules) -> Result<(), CreateRefusal> {
     if !is_ours(address.domain(), rules) {
         return Err(CreateRefusal::ForeignDomain);
+    }
+    if is_public(address.domain(), rules) {
+        return Err(CreateRefusal::Public);
     }
     let base = base(address.local(), rules);
     if base == POSTMASTER || is_reserved(base, rules) {
@@ -259,7 +284,8 @@ pub fn normalize(rules: &mut Rules) -> Result<(), RulesError> {
             local: local.clone(),
         })?;
     }
-    check_separators(&rules.subaddress_separators)
+    check_separators(&rules.subaddress_separators)?;
+    public::normalize(rules)
 }
 
 /// A separator must be able to stand in a local part without quotes, and no name must need it.
@@ -304,6 +330,7 @@ impl fmt::Display for RulesError {
             ),
             Self::DuplicateDomain { domain } => write!(f, "the domain {domain:?} is named twice"),
             Self::NoDomain => f.write_str("at least one domain is needed"),
+            Self::PublicElsewhere { domain } => write!(f, "{domain:?} is no domain of ours"),
         }
     }
 }

@@ -593,6 +593,14 @@ pub(super) fn escape_into(text: &str, out: &mut String) {
     }
 }
 
+/// Text as HTML in which its lines stay lines.
+#[must_use]
+pub fn of_text(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    escape_into(text, &mut escaped);
+    escaped.replace('\n', "<br>\n")
+}
+
 /// The second layer. It trusts nothing that the first one wrote.
 fn sanitiser(remote: Remote) -> &'static Builder<'static> {
     static BLOCKING: OnceLock<Builder<'static>> = OnceLock::new();

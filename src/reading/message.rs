@@ -173,6 +173,14 @@ pub fn attachment(raw: &[u8], limits: &Limits, index: usize) -> Option<(Attachme
     Some((described(index, part, bytes.len()), bytes))
 }
 
+/// Looks at every attachment and its bytes, in the order of the message, in one walk.
+pub fn each_attachment(raw: &[u8], limits: &Limits, mut look: impl FnMut(&Attachment, &[u8])) {
+    for (index, part) in Taken::apart(raw, limits).attached().enumerate() {
+        let bytes = part.about.encoding.decode(&raw[part.body.clone()]);
+        look(&described(index, part, bytes.len()), &bytes);
+    }
+}
+
 fn described(index: usize, part: &Part, size: usize) -> Attachment {
     let about = &part.about;
     let content_id = about.content_id.as_deref().filter(|id| !id.is_empty());

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Tells people, or the log, what runs where.
 pub(super) fn show(server: &Server, edge: &Edge, listeners: &Listeners, took: Duration) {
     let facts = facts(server, edge, listeners);
-    if server.config.server.log_format == LogFormat::Json {
+    if server.config.server.log_format != LogFormat::Text {
         let facts: Vec<String> = facts
             .iter()
             .map(|(name, text)| format!("{name}: {text}"))

@@ -6,7 +6,7 @@ use rustix::process::{
 };
 
 /// The CPUs that this process may use, as its cgroup and its affinity leave them.
-pub(super) fn cpus() -> Vec<usize> {
+pub(crate) fn cpus() -> Vec<usize> {
     let allowed = rustix::thread::sched_getaffinity(None).map(|set| {
         (0..rustix::thread::CpuSet::MAX_CPU)
             .filter(|cpu| set.is_set(*cpu))
@@ -62,19 +62,27 @@ pub(super) fn memory_budget(budget: &Budget) -> u64 {
 
 /// The memory of the machine, or of the tightest cgroup around this process if that is less.
 fn machine_memory() -> u64 {
-    let machine = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| total_of(&text))
-        .unwrap_or(1 << 30);
-    cgroup_values("memory.max")
+    let machine = total_memory().unwrap_or(1 << 30);
+    group_memory().map_or(machine, |group| group.min(machine))
+}
+
+/// The memory of the machine in bytes.
+pub(crate) fn total_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    total_of(&text)
+}
+
+/// The memory in bytes that the tightest cgroup around this process leaves it; `None` if none does.
+pub(crate) fn group_memory() -> Option<u64> {
+    group_values("memory.max")
         .iter()
         .filter_map(|text| text.trim().parse().ok())
-        .fold(machine, u64::min)
+        .min()
 }
 
 /// CPUs' worth of time that the tightest cgroup around this process leaves it, rounded up; `None` when there is no quota.
 fn cpu_quota() -> Option<usize> {
-    cgroup_values("cpu.max")
+    group_values("cpu.max")
         .iter()
         .filter_map(|text| quota_of(text))
         .min()
@@ -88,7 +96,7 @@ fn quota_of(text: &str) -> Option<usize> {
 }
 
 /// What a file says in the cgroup of this process and in all those around it (cgroup v2).
-fn cgroup_values(file: &str) -> Vec<String> {
+pub(crate) fn group_values(file: &str) -> Vec<String> {
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let path = own
         .lines()

@@ -8,15 +8,15 @@ mod banner;
 mod keys;
 mod load;
 mod log;
-mod machine;
+pub(crate) mod machine;
 mod planes;
 
 pub use keys::KeyError;
+use keys::Secrets;
 pub use load::{LoadError, load};
 
 use crate::clock::Instant;
 use crate::config::Config;
-use crate::control::keys::ApiKeys;
 use crate::control::{self, Facts, Listeners, Phase, Settings, TokenKey};
 use crate::edge::inbox::Notice;
 use crate::edge::live::{Live, LiveError};
@@ -98,7 +98,7 @@ pub fn run(config: Config, path: Option<PathBuf>) -> Result<(), ServeError> {
     machine::prepare();
     let live =
         Arc::new(Live::new(&config, None, clock.wall().year(began)).map_err(ServeError::Live)?);
-    let api_keys = keys::load(&config.plans).map_err(ServeError::Key)?;
+    let secrets = keys::load(&config).map_err(ServeError::Key)?;
     let memory = machine::memory_budget(&config.store);
     let cpus = machine::cpus();
     let count = match config.server.cores {
@@ -125,9 +125,12 @@ pub fn run(config: Config, path: Option<PathBuf>) -> Result<(), ServeError> {
         public: listen(&config.listen.http)?,
         operator: listen(&config.listen.operator)?,
     };
-    let server = Server::new(config, path, cores, live, api_keys);
+    let server = Server::new(config, path, cores, live, secrets);
     banner::show(&server, &edge, &listeners, clock.now().since(began));
-    runtime.block_on(server.serve(edge, listeners, signals))
+    let served = runtime.block_on(server.serve(edge, listeners, signals));
+    // Looking up a name may take long, and nobody waits for it any more.
+    runtime.shutdown_background();
+    served
 }
 
 /// A secret that nobody ever sees.
@@ -195,10 +198,10 @@ impl Server {
         path: Option<PathBuf>,
         cores: Cores,
         live: Arc<Live>,
-        keys: ApiKeys,
+        secrets: Secrets,
     ) -> Self {
         let server = Self {
-            settings: Arc::new(ArcSwap::from_pointee(settings(&config, &live, keys))),
+            settings: Arc::new(ArcSwap::from_pointee(settings(&config, &live, secrets))),
             metrics: Arc::new(ProcessMetrics::default()),
             config,
             path,
@@ -289,16 +292,16 @@ impl Server {
                     self.cores.wall().year(self.cores.now()),
                 )
                 .map_err(|why| why.to_string())?;
-                let keys = keys::load(&config.plans).map_err(|why| why.to_string())?;
-                Ok((config, waiting, Arc::new(live), keys))
+                let secrets = keys::load(&config).map_err(|why| why.to_string())?;
+                Ok((config, waiting, Arc::new(live), secrets))
             });
         match result {
-            Ok((config, waiting, live, keys)) => {
+            Ok((config, waiting, live, secrets)) => {
                 self.cores
                     .ledger()
                     .set_limit(machine::memory_budget(&config.store));
                 self.settings
-                    .store(Arc::new(settings(&config, &live, keys)));
+                    .store(Arc::new(settings(&config, &live, secrets)));
                 self.cores.tell_all(&Notice::Reload(Arc::clone(&live)));
                 self.live = live;
                 self.config = config;
@@ -337,11 +340,16 @@ impl Server {
             clients_max: self.config.clients.clients_max,
             ..new.clients
         };
+        let webhooks = crate::policy::webhooks::Rules {
+            reports_max: self.config.webhooks.reports_max,
+            ..new.webhooks
+        };
         Config {
             server: self.config.server.clone(),
             listen: self.config.listen.clone(),
             clients,
             http,
+            webhooks,
             ..new
         }
     }
@@ -362,7 +370,7 @@ impl Server {
     }
 }
 
-fn settings(config: &Config, live: &Live, keys: ApiKeys) -> Settings {
+fn settings(config: &Config, live: &Live, secrets: Secrets) -> Settings {
     Settings {
         http: config.http.clone(),
         recipients: config.recipients.clone(),
@@ -370,7 +378,10 @@ fn settings(config: &Config, live: &Live, keys: ApiKeys) -> Settings {
         budget: config.store.clone(),
         reading: config.reading.clone(),
         plans: config.plans.clone(),
+        keys: secrets.keys,
+        webhooks: config.webhooks.clone(),
+        webhook_secrets: secrets.webhooks,
+        mcp: config.mcp.clone(),
         compatibility: config.compatibility.clone(),
-        keys,
     }
 }

@@ -291,14 +291,16 @@ async fn begin(
             return Ok(());
         }
     };
+    let mut shard = CoreShard::new(
+        plan.live.budget.clone(),
+        plan.shard_key,
+        plan.cores.ledger().clone(),
+    );
+    shard.set_domain_callees(plan.live.domain_callees.clone());
     plan.cores.note_thread(id, process::this_thread());
     let core = Core::new(Parts {
         id,
-        shard: CoreShard::new(
-            plan.live.budget.clone(),
-            plan.shard_key,
-            plan.cores.ledger().clone(),
-        ),
+        shard,
         cores: plan.cores,
         ring,
         live: plan.live,

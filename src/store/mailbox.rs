@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod marks;
+mod webhooks;
 
 use super::{
     Budget, Entry, Event, MailboxState, NewMailbox, Password, Sequence, Takes, Terms, TokenHash,
@@ -41,6 +42,8 @@ pub(super) struct Mailbox<W> {
     /// Its time was up while a message was under way to it, which is shown until `expires_at`. No
     /// other mail comes.
     pub(super) closing: bool,
+    /// Anybody may read it: the place leased last was leased for everybody. Never with a token.
+    pub(super) is_public: bool,
     entries: VecDeque<Stored>,
     bytes: u64,
     last: Sequence,
@@ -96,6 +99,7 @@ impl<W> Mailbox<W> {
             ttl_max: Duration::ZERO,
             terms: None,
             closing: false,
+            is_public: false,
             entries: VecDeque::new(),
             bytes: 0,
             last: Sequence(0),
@@ -424,6 +428,7 @@ impl<W> Mailbox<W> {
             self.reservation.absorb(terms);
         }
         self.token = Some(wanted.token);
+        self.is_public = false;
         self.ttl_max = wanted.ttl_max;
         self.terms = wanted.terms;
         self.created_at = now;
@@ -462,6 +467,7 @@ impl<W> Mailbox<W> {
                 .is_none_or(|it| it.sequence <= self.last)
         );
         assert!(!self.is_idle(), "an empty mailbox that nobody holds");
+        assert!(!self.is_public || self.token.is_none(), "held and public");
         if let Some(last) = self.takes().and_then(Takes::end) {
             let end = self.expires_at.expect("it was created");
             assert!(end <= last, "a mailbox that is used up lives on");
@@ -610,6 +616,11 @@ impl<W> Watched<W> {
 }
 
 impl Stored {
+    /// Its number.
+    pub(super) const fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
     /// When its own time is up.
     pub(super) const fn ends_at(&self) -> Instant {
         self.ends_at

@@ -12,6 +12,8 @@ pub mod shard;
 pub mod terms;
 
 pub use shard::Shard;
+pub use shard::public::{Feed, RECENT_MAX};
+pub use shard::webhooks::{Called, Callee, DomainCallee, Happened, Notice, SECRET_BYTES, Webhook};
 pub use terms::{Password, Takes, Terms};
 
 use crate::clock::Instant;
@@ -180,6 +182,9 @@ pub enum Holder {
     Token(TokenHash),
     /// The operator, who reads mailboxes that exist without a token (`postmaster`).
     Operator(Address),
+    /// Anybody, at an address whose mail was taken with [`Existence::Public`]. Opens no mailbox that has a token, and
+    /// none of the operator's.
+    Public(Address),
 }
 
 /// A message's number in its mailbox. Numbers grow and are never used twice in the life of a
@@ -196,6 +201,8 @@ pub enum Existence {
     Implied,
     /// Mail makes it in any case: it is the operator's, and nobody can have held it before.
     Operators,
+    /// Mail makes it, unless its address has ended not long ago, and it is everybody's: [`Holder::Public`] opens it.
+    Public,
 }
 
 /// Why a recipient cannot have a place.

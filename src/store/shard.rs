@@ -10,7 +10,10 @@
 
 #![forbid(unsafe_code)]
 
+mod books;
+pub mod public;
 mod queries;
+pub mod webhooks;
 
 use super::index::Index;
 use super::mailbox::Mailbox;
@@ -24,12 +27,11 @@ use crate::filter::{Filter, Measure, Shown};
 use crate::mail::{Address, Ledger, Message, Reservation};
 use crate::slab::Slab;
 use crate::wheel::Wheel;
+use public::Public;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Up to this many mailboxes and messages, debug builds recompute all sums after each verb.
-const CHECKED_MAX: usize = 32;
+use webhooks::{DomainCallee, Happened, Notice};
 
 /// Why looking at a place that an index or the wheel named cannot fail.
 const LIVES: &str = "a mailbox leaves the indexes and the wheel before its place";
@@ -48,7 +50,13 @@ pub struct Shard<W> {
     wheel: Wheel<u32>,
     /// Messages in all mailboxes.
     messages: usize,
+    /// What is remembered of mailboxes that are everybody's, and who hears of them.
+    public: Public,
     tally: Tally,
+    /// What is called for all mail of a domain.
+    domain_callees: Box<[DomainCallee]>,
+    /// What happened of which somebody is to be called.
+    notices: Vec<Notice>,
 }
 
 /// Why a mailbox goes.
@@ -78,7 +86,10 @@ impl<W: Watcher> Shard<W> {
             ended: Filter::new(),
             wheel: Wheel::new(),
             messages: 0,
+            public: Public::default(),
             tally: Tally::default(),
+            domain_callees: Box::default(),
+            notices: Vec::new(),
         }
     }
 
@@ -111,10 +122,10 @@ impl<W: Watcher> Shard<W> {
             }
             (None, Existence::Required) => return Err(Unavailable::NoSuchMailbox),
             // Nobody may ever read it: who held the address is gone, and who gets it next must not.
-            (None, Existence::Implied) if self.has_ended(address, now) => {
+            (None, Existence::Implied | Existence::Public) if self.has_ended(address, now) => {
                 return Err(Unavailable::NoSuchMailbox);
             }
-            (None, Existence::Implied | Existence::Operators) => {
+            (None, Existence::Implied | Existence::Operators | Existence::Public) => {
                 let place = self.pay(ENTRY_COST_BYTES)?;
                 let mailbox = Mailbox::new(address.clone(), now, self.pay(MAILBOX_COST_BYTES)?);
                 if !mailbox.has_place(&self.budget, declared_bytes) {
@@ -123,7 +134,9 @@ impl<W: Watcher> Shard<W> {
                 (self.add(mailbox), place)
             }
         };
-        self.mailbox_mut(index).add_place(reservation);
+        let mailbox = self.mailbox_mut(index);
+        mailbox.add_place(reservation);
+        mailbox.is_public = existence == Existence::Public && mailbox.token.is_none();
         let mailbox = MailboxId(self.mailboxes.key_at(index).expect(LIVES));
         self.checked();
         let encryption_key = self.mailbox(index).encryption_key().cloned();
@@ -161,7 +174,7 @@ impl<W: Watcher> Shard<W> {
         self.evict_for(index, message.body.len() as u64);
         let kept = self.budget.message_ttl_max;
         let soon = self.budget.expires_soon;
-        let mailbox = self.mailbox_mut(index);
+        let mailbox = self.mailboxes.at_mut(index).expect(LIVES);
         debug_assert!(
             mailbox.encryption_key().is_none() || message.encrypted,
             "a lease says what its mailbox wants"
@@ -172,11 +185,17 @@ impl<W: Watcher> Shard<W> {
         let took_more = !mailbox.is_used_up();
         let entry = mailbox.fill_place(message, kept, now);
         let kept_until = mailbox.promise(&entry, now);
+        let arrived = Happened::Arrived(entry.sequence);
+        if mailbox.is_public {
+            let id = MailboxId(lease.mailbox.0);
+            self.public.arrived(id, &mailbox.address, &entry);
+        }
         let mut dropped = mailbox.tell(&Event::Arrived(entry));
         if took_more && mailbox.is_used_up() {
             dropped += mailbox.tell_soon(soon, now);
             self.tally.mailboxes_used_up += 1;
         }
+        self.note(index, arrived);
         self.messages += 1;
         self.tally.messages_delivered += 1;
         self.tally.watchers_dropped += dropped as u64;
@@ -199,7 +218,9 @@ impl<W: Watcher> Shard<W> {
         match existence {
             Existence::Required if ending || unheld => Err(Unavailable::NoSuchMailbox),
             // Mail for this address will be welcome again soon.
-            Existence::Implied | Existence::Operators if ending => Err(Unavailable::MailboxFull),
+            Existence::Implied | Existence::Operators | Existence::Public if ending => {
+                Err(Unavailable::MailboxFull)
+            }
             _ if mailbox.is_used_up() => Err(Unavailable::UsedUp),
             _ if !mailbox.has_place(&self.budget, declared_bytes) => Err(Unavailable::MailboxFull),
             _ => Ok(()),
@@ -214,7 +235,7 @@ impl<W: Watcher> Shard<W> {
             let Some(gone) = mailbox.pop_oldest_if(|_| full) else {
                 return;
             };
-            let dropped = mailbox.tell_removed(&gone);
+            let dropped = self.public.tell_removed(mailbox, &gone);
             self.messages -= 1;
             self.tally.messages_evicted += 1;
             self.tally.watchers_dropped += dropped as u64;
@@ -311,6 +332,8 @@ impl<W: Watcher> Shard<W> {
         if self.find_token(&new).is_some() {
             return None;
         }
+        // Who had the old token may have named it.
+        self.close_webhook(index);
         let mailbox = self.mailbox_mut(index);
         mailbox.token = Some(new);
         let dropped = mailbox.tell_closed();
@@ -359,11 +382,12 @@ impl<W: Watcher> Shard<W> {
     /// Deletes one message; says whether it was there. `None` if there is no such mailbox.
     pub fn delete(&mut self, holder: &Holder, sequence: Sequence, now: Instant) -> Option<bool> {
         let index = self.held(holder, now)?;
-        let mailbox = self.mailbox_mut(index);
+        let mailbox = self.mailboxes.at_mut(index).expect(LIVES);
         let Some(gone) = mailbox.take_message(sequence, now) else {
             return Some(false);
         };
-        let dropped = mailbox.tell_removed(&gone);
+        let dropped = self.public.tell_removed(mailbox, &gone);
+        self.note(index, Happened::Deleted(sequence));
         self.messages -= 1;
         self.tally.messages_deleted += 1;
         self.tally.watchers_dropped += dropped as u64;
@@ -405,6 +429,10 @@ impl<W: Watcher> Shard<W> {
             Holder::Operator(address) => self.find(address).filter(|index| {
                 let mailbox = self.mailbox(*index);
                 mailbox.token.is_none() && (mailbox.leased > 0 || mailbox.has_mail(now))
+            }),
+            Holder::Public(address) => self.find(address).filter(|index| {
+                let mailbox = self.mailbox(*index);
+                mailbox.is_public && (mailbox.leased > 0 || mailbox.has_mail(now))
             }),
         }
     }
@@ -479,7 +507,7 @@ impl<W: Watcher> Shard<W> {
         {
             *work -= 1;
             let lag = now.since(mailbox.end_of(&gone));
-            let dropped = mailbox.tell_removed(&gone);
+            let dropped = self.public.tell_removed(mailbox, &gone);
             self.messages -= 1;
             self.tally.messages_expired += 1;
             self.tally.expiry_lag_max = self.tally.expiry_lag_max.max(lag);
@@ -536,6 +564,7 @@ impl<W: Watcher> Shard<W> {
 
     /// Lets a mailbox go with all that is in it.
     fn close(&mut self, index: u32, end: End, now: Instant) {
+        self.note(index, Happened::Closed);
         let key = self.mailboxes.key_at(index).expect(LIVES);
         let mut mailbox = self.mailboxes.remove(key).expect(LIVES);
         self.tally.watchers_dropped += mailbox.tell_closed() as u64;
@@ -580,42 +609,6 @@ impl<W> Shard<W> {
     /// What was counted since this was asked last.
     pub fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
-    }
-
-    /// Recomputes everything that is counted along the way. Slow.
-    ///
-    /// # Panics
-    /// When the books do not balance.
-    pub fn check(&self) {
-        let (mut messages, mut tokens, mut timers) = (0, 0, 0);
-        for (index, mailbox) in self.mailboxes.iter() {
-            mailbox.check();
-            messages += mailbox.len();
-            assert_eq!(self.find(&mailbox.address), Some(index));
-            if let Some(token) = &mailbox.token {
-                tokens += 1;
-                assert_eq!(self.find_token(token), Some(index));
-            }
-            let rings = mailbox.timer.map(|timer| {
-                timers += 1;
-                self.wheel.deadline_of(timer).expect("the timer is set")
-            });
-            // A budget that was changed may ask for a warning earlier than was planned.
-            let soon = crate::settings::Span(Duration::ZERO);
-            if let Some(due) = mailbox.due(soon) {
-                assert!(rings.is_some_and(|rings| rings <= due), "a timer is late");
-            }
-        }
-        assert_eq!(self.messages, messages);
-        assert_eq!(self.by_address.len(), self.mailboxes.len());
-        assert_eq!(self.by_token.len(), tokens);
-        assert_eq!(self.wheel.len(), timers);
-    }
-
-    fn checked(&self) {
-        if cfg!(debug_assertions) && self.mailboxes.len() + self.messages <= CHECKED_MAX {
-            self.check();
-        }
     }
 
     fn mailbox(&self, index: u32) -> &Mailbox<W> {

@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{PASSWORD_COST_BYTES, TERMS_COST_BYTES};
+use super::{PASSWORD_COST_BYTES, TERMS_COST_BYTES, Webhook};
 use crate::clock::Instant;
 use crate::mail::EncryptionKey;
 use crate::mail::quota::Seat;
@@ -28,6 +28,8 @@ pub struct Terms {
     pub encryption_key: Option<EncryptionKey>,
     /// How many messages it takes in its life, if not any number.
     pub takes: Option<Takes>,
+    /// What is called when mail comes.
+    pub webhook: Option<Arc<Webhook>>,
     /// What its holder may show instead of a token.
     pub password: Option<Box<Password>>,
 }

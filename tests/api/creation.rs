@@ -113,6 +113,43 @@ fn a_domain_of_a_plan_is_as_good_as_none_to_others() {
 }
 
 #[test]
+fn nobody_creates_at_a_public_domain() {
+    let (mut settings, key) = with_plan(Plan::default());
+    settings.recipients.subdomains = true;
+    settings
+        .recipients
+        .domains
+        .insert(0, "open.test".to_owned());
+    settings.recipients.public_domains = vec!["open.test".to_owned(), "*.mayfly.test".to_owned()];
+    let house = House::with(settings.clone());
+    let key = bearer(key.reveal());
+    for domain in ["open.test", "OPEN.test.", "a.mayfly.test"] {
+        for keys in [&[][..], &[key.as_str()]] {
+            for local_part in [json!("demo"), Value::Null] {
+                let body = json!({ "domain": domain, "local_part": local_part });
+                let answer = create(&house, keys, &body);
+                assert_eq!(answer.code(), "bad-field", "{body}");
+                let said = answer.json();
+                assert_eq!(said["field"], "domain", "{body}");
+                let detail = said["detail"].as_str().expect("a sentence");
+                assert!(detail.starts_with("This domain is public"), "{detail}");
+            }
+        }
+    }
+    let info = send(house.public, "GET", "/api/v1/info", &[], "").json();
+    assert_eq!(info["domains"].as_array().map(Vec::len), Some(1));
+    let made = create(&house, &[], &json!({})).json();
+    let address = made["address"].as_str().expect("one");
+    assert!(address.ends_with("@mayfly.test"), "{address}");
+
+    settings.recipients.domains.truncate(1);
+    settings.recipients.public_domains.truncate(1);
+    let house = House::with(settings);
+    let answer = create(&house, &[], &json!({}));
+    assert_eq!(answer.json()["field"], "domain", "there is no other");
+}
+
+#[test]
 fn where_all_domains_belong_to_plans_nobody_creates_without_a_key() {
     let (mut settings, key) = with_plan(Plan::default());
     settings.recipients.domains = vec!["team.test".to_owned()];

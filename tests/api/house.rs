@@ -3,7 +3,7 @@
 use crate::client::{Answer, send};
 use arc_swap::ArcSwap;
 use mayfly::control::keys::ApiKeys;
-use mayfly::control::{self, Facts, Listeners, Phase, Settings, TokenKey};
+use mayfly::control::{self, Facts, Listeners, Phase, Secrets, Settings, TokenKey};
 use mayfly::edge::inbox::Request;
 use mayfly::edge::{Clock, CoreId, CoreShard, Cores};
 use mayfly::mail::message::QueueId;
@@ -40,6 +40,9 @@ pub(crate) fn settings() -> Settings {
         plans: config.plans,
         compatibility: config.compatibility,
         keys: ApiKeys::default(),
+        webhooks: config.webhooks,
+        webhook_secrets: Secrets::default(),
+        mcp: config.mcp,
     };
     settings.http.requests_per_minute = 0;
     settings.http.creations_per_minute = 0;

@@ -143,6 +143,7 @@ impl House {
             MustExist::Yes => Existence::Required,
             MustExist::No => Existence::Implied,
             MustExist::Operators => Existence::Operators,
+            MustExist::Public => Existence::Public,
         };
         let shard = OWNER_KEY.owner_of_address(address, SHARDS);
         match self.shards[shard].lease(address, existence, declared_bytes, now) {

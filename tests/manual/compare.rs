@@ -3,7 +3,19 @@
 use serde_json::Value;
 
 /// Fields whose values are drawn by lot, or follow from the clock or from what other programs write.
-const DRAWN: &[&str] = &["queue_id", "recovery", "size", "token"];
+const DRAWN: &[&str] = &[
+    "accepted",
+    "accepted_bytes",
+    "http_connections",
+    "limit",
+    "queue_id",
+    "recovery",
+    "secret",
+    "size",
+    "token",
+    "uptime",
+    "used",
+];
 
 /// What is wrong with `found` where `shown` stands on the page, or nothing.
 pub(crate) fn json(shown: &Value, found: &Value, place: &str) -> Result<(), String> {

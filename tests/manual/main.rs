@@ -30,6 +30,17 @@ fn the_manual_of_the_api_does_what_it_says() {
 }
 
 #[test]
+fn the_manual_of_the_command_line_does_what_it_says() {
+    let items = items(&read("docs/cli.md"));
+    assert!(items.len() > 15);
+    let mut session = Session::start();
+    for item in items {
+        session.take(&item);
+    }
+    session.end();
+}
+
+#[test]
 fn the_first_message_takes_a_minute() {
     let page = read("README.md");
     let (_, section) = page

@@ -3,7 +3,7 @@
 //! A reader sees commands, programs and answers. What a test must do besides, and a reader would do otherwise, stands in
 //! comments that no reader sees: `<!-- test: mailbox -->` makes a new one and sets ADDRESS and TOKEN, `<!-- test: mail
 //! FILE -->` sends it a mail of `tests/manual/`, `<!-- test: then mail FILE -->` does so when the program that follows
-//! has printed an address, `<!-- test: set NAME VALUE -->` changes a setting of `[http]` of the server.
+//! has printed an address, `<!-- test: kept mail FILE -->` sends it to the mailbox that the command line keeps, `<!-- test: set NAME VALUE -->` changes a setting of `[http]` of the server.
 
 /// Something on a page, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -62,7 +62,7 @@ pub(crate) struct Session {
 
 /// What the reader's server is told, with more of `[http]`.
 fn settings(http: &str) -> String {
-    format!("{OPEN_DOORS}\n[http]\nrequests_per_minute = 100\n{http}")
+    format!("{OPEN_DOORS}\n[webhooks]\nenabled = true\n[http]\nrequests_per_minute = 100\n{http}")
 }
 
 impl Session {
@@ -139,10 +139,18 @@ impl Session {
         let mut shell = shell(&script, &[]);
         let path = std::env::var("PATH").unwrap_or_default();
         let bin = self.folder.join("node_modules/.bin");
+        let own = Path::new(env!("CARGO_BIN_EXE_mayfly")).parent();
+        let own = own.expect("a folder").display();
         shell
             .current_dir(&self.folder)
             .env("KEPT", &self.kept)
-            .env("PATH", format!("{}:{path}:/usr/sbin", bin.display()));
+            .env("XDG_STATE_HOME", self.kept.join("state"))
+            .env("MAYFLY_SERVER", format!("http://{}", self.gateway.http))
+            .env(
+                "MAYFLY_OPERATOR",
+                format!("http://{}", self.gateway.operator),
+            )
+            .env("PATH", format!("{}:{own}:{path}:/usr/sbin", bin.display()));
         let output = tools::run(&mut shell, "");
         self.printed = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
@@ -197,6 +205,10 @@ impl Session {
             }
             ["mail", file] => {
                 self.command("printf %s \"$ADDRESS\"");
+                self.mail(&self.printed, file);
+            }
+            ["kept", "mail", file] => {
+                self.command("jq -j .address \"$XDG_STATE_HOME/mayfly/mailbox.json\"");
                 self.mail(&self.printed, file);
             }
             ["then", "mail", file] => self.later.push(file.to_owned()),

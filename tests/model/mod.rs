@@ -46,8 +46,16 @@ pub(crate) enum Step {
         existence: Existence,
         bytes: u64,
     },
+    Mark {
+        who: Who,
+        pick: Index,
+        seen: bool,
+    },
     Pass {
         millis: u64,
+    },
+    Purge {
+        who: Who,
     },
     Recover {
         pick: Index,
@@ -57,11 +65,12 @@ pub(crate) enum Step {
     },
 }
 
-/// A token that was given out at some time, or the operator.
+/// A token that was given out at some time, the operator, or anybody.
 #[derive(Clone, Debug)]
 pub(crate) enum Who {
     Token(Index),
     Operator(u32),
+    Public(u32),
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
@@ -69,6 +78,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             3 => any::<Index>().prop_map(Who::Token),
             1 => (0..ADDRESSES).prop_map(Who::Operator),
+            1 => (0..ADDRESSES).prop_map(Who::Public),
         ]
     };
     let ttl = || prop_oneof![0..5_u64, 0..2 * MAILBOX_TTL_MAX];
@@ -82,7 +92,10 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (who(), ttl()).prop_map(|(who, ttl)| Step::Extend { who, ttl }),
         8 => (0..ADDRESSES, existence(), 0..70_u64)
             .prop_map(|(address, existence, bytes)| Step::Lease { address, existence, bytes }),
+        2 => (who(), any::<Index>(), any::<bool>())
+            .prop_map(|(who, pick, seen)| Step::Mark { who, pick, seen }),
         6 => prop_oneof![0..200_u64, 0..40_000_u64].prop_map(|millis| Step::Pass { millis }),
+        1 => who().prop_map(|who| Step::Purge { who }),
         1 => any::<Index>().prop_map(|pick| Step::Recover { pick }),
         2 => any::<Index>().prop_map(|pick| Step::Release { pick }),
     ]
@@ -93,6 +106,7 @@ fn existence() -> impl Strategy<Value = Existence> {
         4 => Just(Existence::Required),
         3 => Just(Existence::Implied),
         1 => Just(Existence::Operators),
+        2 => Just(Existence::Public),
     ]
 }
 
@@ -104,6 +118,8 @@ struct Box {
     created_at: Instant,
     expires_at: Option<Instant>,
     closing: bool,
+    /// Whether anybody may see it.
+    public: bool,
     leased: u32,
     /// How many more messages it takes, and the end that the last of them has set.
     takes: Option<(u32, Option<Instant>)>,
@@ -120,6 +136,7 @@ impl Box {
             created_at: now,
             expires_at: None,
             closing: false,
+            public: false,
             leased: 0,
             takes: None,
             mail: Vec::new(),
@@ -160,6 +177,8 @@ struct Pair {
     /// Leases with the number of the model's mailbox.
     leases: Vec<(Lease, u64)>,
     tokens: Vec<u64>,
+    /// Names of messages that were marked as seen.
+    seen: BTreeSet<u128>,
     ended: BTreeMap<u32, Ended>,
     next: u64,
 }
@@ -184,6 +203,7 @@ pub(crate) fn run(when_mailbox_full: WhenFull, steps: Vec<Step>) -> Result<(), T
         boxes: BTreeMap::new(),
         leases: Vec::new(),
         tokens: vec![0],
+        seen: BTreeSet::new(),
         ended: BTreeMap::new(),
         next: 1,
     };
@@ -223,7 +243,15 @@ impl Pair {
                 existence,
                 bytes,
             } => self.lease(address, existence, bytes)?,
+            Step::Mark { who, pick, seen } => self.mark(&who, pick, seen)?,
             Step::Pass { millis } => self.now = self.now.plus(Duration::from_millis(millis)),
+            Step::Purge { who } => {
+                let found = self.held(&who);
+                let purged = self.shard.purge(&self.holder(&who), self.now);
+                let mail = found.and_then(|number| self.boxes.get_mut(&number));
+                let gone = mail.map(|it| std::mem::take(&mut it.mail).len());
+                prop_assert_eq!(purged, gone);
+            }
             Step::Recover { pick } => {
                 let (old, new) = (*pick.get(&self.tokens), self.fresh());
                 let found = self.boxes.values_mut().find(|it| it.token == Some(old));
@@ -314,6 +342,7 @@ impl Pair {
         let new = || Box::new(number, self.now);
         let it = self.boxes.entry(of).or_insert_with(new);
         it.token = Some(name);
+        it.public = false;
         it.created_at = self.now;
         it.expires_at = Some(self.now.plus(secs(ttl.min(MAILBOX_TTL_MAX))));
         it.takes = takes.map(|left| (left, None));
@@ -340,6 +369,33 @@ impl Pair {
         prop_assert_eq!(self.shard.delete(&holder, sequence, self.now), Some(true));
         if let Some(it) = found.and_then(|number| self.boxes.get_mut(&number)) {
             it.mail.remove(at);
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self, who: &Who, pick: Index, seen: bool) -> Result<(), TestCaseError> {
+        let holder = self.holder(who);
+        let listed = self
+            .shard
+            .list(&holder, Sequence(0), usize::MAX, self.now)
+            .unwrap_or_default();
+        let found = self.held(who);
+        if listed.is_empty() {
+            let number = Sequence(1 << 40);
+            let marked = self.shard.set_seen(&holder, number, seen, self.now);
+            prop_assert_eq!(marked.map(|it| it.is_some()), found.map(|_| false));
+            return Ok(());
+        }
+        let at = pick.index(listed.len());
+        let number = listed[at].sequence;
+        let marked = self.shard.set_seen(&holder, number, seen, self.now);
+        prop_assert_eq!(marked.flatten().map(|it| it.seen), Some(seen));
+        let it = found.and_then(|number| self.boxes.get(&number));
+        if let Some((name, ..)) = it.map(|it| it.mail[at]) {
+            match seen {
+                true => self.seen.insert(name),
+                false => self.seen.remove(&name),
+            };
         }
         Ok(())
     }
@@ -413,18 +469,22 @@ impl Pair {
             .lease(&address(number), existence, bytes, self.now);
         let is_new = self.boxes.values().all(|it| it.address != number);
         let unsure = self.is_kept_from_others(number).is_none();
-        if existence == Existence::Implied && is_new && unsure && leased.is_err() {
+        let implied = matches!(existence, Existence::Implied | Existence::Public);
+        if implied && is_new && unsure && leased.is_err() {
             expected = Err(Unavailable::NoSuchMailbox);
         }
         prop_assert_eq!(leased.as_ref().err().copied(), expected.err());
         let Ok(lease) = leased else { return Ok(()) };
+        let public = existence == Existence::Public;
         let found = self.boxes.iter_mut().find(|(_, it)| it.address == number);
         let of = if let Some((of, it)) = found {
             it.leased += 1;
+            it.public = public && it.token.is_none();
             *of
         } else {
             let mut it = Box::new(number, self.now);
             it.leased = 1;
+            it.public = public;
             let of = self.fresh();
             self.boxes.insert(of, it);
             of
@@ -443,7 +503,8 @@ impl Pair {
         let drop_oldest = self.budget.when_mailbox_full == WhenFull::DropOldest;
         let Some(it) = self.boxes.values().find(|it| it.address == number) else {
             let kept = self.is_kept_from_others(number) == Some(true);
-            return if required || kept && existence == Existence::Implied {
+            let implied = matches!(existence, Existence::Implied | Existence::Public);
+            return if required || kept && implied {
                 Err(Unavailable::NoSuchMailbox)
             } else {
                 Ok(())
@@ -475,6 +536,7 @@ impl Pair {
         let is_it = |it: &Box| match who {
             Who::Token(pick) => it.token == Some(*pick.get(&self.tokens)),
             Who::Operator(number) => it.address == *number && it.token.is_none(),
+            Who::Public(number) => it.address == *number && it.public,
         };
         let mut found = self.boxes.iter().filter(|(_, it)| is_it(it));
         found.next().map(|(number, _)| *number)
@@ -484,6 +546,7 @@ impl Pair {
         match who {
             Who::Token(pick) => Holder::Token(token(*pick.get(&self.tokens))),
             Who::Operator(number) => Holder::Operator(address(*number)),
+            Who::Public(number) => Holder::Public(address(*number)),
         }
     }
 
@@ -499,7 +562,12 @@ impl Pair {
             let found = mine.find(|it| it.address == number && it.token.is_none());
             (Holder::Operator(address(number)), found)
         });
-        for (holder, found) in tokens.chain(operator) {
+        let public = (0..ADDRESSES).map(|number| {
+            let mut mine = self.boxes.values();
+            let found = mine.find(|it| it.address == number && it.public);
+            (Holder::Public(address(number)), found)
+        });
+        for (holder, found) in tokens.chain(operator).chain(public) {
             let state = self.shard.state(&holder, self.now);
             let listed = self.shard.list(&holder, Sequence(0), usize::MAX, self.now);
             prop_assert_eq!(state.is_some(), found.is_some());
@@ -540,6 +608,7 @@ impl Pair {
                 end.map_or(*ends_at, |end| end.min(*ends_at))
             );
             prop_assert!(entry.sequence <= state.last);
+            prop_assert_eq!(entry.seen, self.seen.contains(name));
             let one = self.shard.message(holder, entry.sequence, self.now);
             prop_assert!(
                 one.flatten()
@@ -553,6 +622,10 @@ impl Pair {
             );
         }
         prop_assert!(listed.is_sorted_by(|one, next| one.sequence < next.sequence));
+        let (total, newest) = self.shard.newest(holder, 1, 2, self.now).expect("is held");
+        let wanted = listed.iter().rev().skip(1).take(2).map(|it| it.sequence);
+        prop_assert_eq!(total, listed.len());
+        prop_assert!(newest.iter().map(|it| it.sequence).eq(wanted));
         Ok(())
     }
 

@@ -679,6 +679,7 @@ fn place(recipient: &Recipient, declared: u64) -> Result<Output, Reply> {
                 MustExist::Yes => Existence::Required,
                 MustExist::No => Existence::Implied,
                 MustExist::Operators => Existence::Operators,
+                MustExist::Public => Existence::Public,
             },
             declared,
         }),

@@ -148,8 +148,8 @@ impl Oracle {
         let kept = self.is_kept_from_others(address, now);
         let Some((_, it)) = self.at(address, now) else {
             return match existence {
-                Existence::Implied if kept => Err(Unavailable::NoSuchMailbox),
-                Existence::Implied | Existence::Operators => Ok(()),
+                Existence::Implied | Existence::Public if kept => Err(Unavailable::NoSuchMailbox),
+                Existence::Implied | Existence::Operators | Existence::Public => Ok(()),
                 Existence::Required => Err(Unavailable::NoSuchMailbox),
             };
         };

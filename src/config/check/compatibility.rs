@@ -1,4 +1,4 @@
-//! How passwords of other services' APIs may be hashed.
+//! What other services' APIs need: how passwords may be hashed, and something that is everybody's to be shown.
 
 #![forbid(unsafe_code)]
 
@@ -43,6 +43,18 @@ pub(super) fn compatibility(config: &Config, found: &mut Vec<Violation>) {
                 &[key],
                 format!("not from 1 to {most}"),
                 "write 2, unless you have measured",
+            ));
+        }
+    }
+    for (key, is_on) in [
+        ("compatibility.inbucket", given.inbucket),
+        ("compatibility.one_sec_mail", given.one_sec_mail),
+    ] {
+        if is_on && config.recipients.public_domains.is_empty() {
+            found.push(Violation::new(
+                &[key, "recipients.public_domains"],
+                "this API knows no secret, and no domain is public: it would show nothing",
+                "name a domain in `recipients.public_domains`",
             ));
         }
     }

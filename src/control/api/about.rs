@@ -49,6 +49,9 @@ pub(super) struct Info {
     /// With how many zero bits the hash of a proof of work must begin. 0: none is asked for.
     #[schema(maximum = 32, example = 0)]
     proof_of_work_bits: u32,
+    /// Whether a mailbox may have a URL called when mail comes.
+    #[schema(example = false)]
+    webhooks: bool,
     /// How many seconds a list may wait for mail at most.
     #[schema(example = 60)]
     wait_max: u64,
@@ -121,6 +124,7 @@ impl Info {
             messages_max: guard::messages_max(plan, settings),
             creations_per_minute: of_plan.unwrap_or(*creations_per_minute),
             proof_of_work_bits: *proof_of_work_bits,
+            webhooks: settings.webhooks.enabled,
             wait_max: wait_max.0.as_secs(),
             page_messages_max: *page_messages_max,
             requests_per_minute: *requests_per_minute,

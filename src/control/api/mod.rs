@@ -21,16 +21,18 @@ mod mailboxes;
 mod messages;
 mod openapi;
 mod view;
+mod webhooks;
 
 use super::app::{App, no_such_method, no_such_route};
 use super::bearer;
 use super::compat;
 use super::explorer;
+use super::mcp;
 use super::page;
 use super::problem::Problem;
 use crate::metrics::process::Route;
 use crate::store::Holder;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -53,6 +55,8 @@ fn operations() -> OpenApiRouter<Arc<App>> {
             mailboxes::erase
         ))
         .routes(routes!(creation::recover))
+        .routes(routes!(webhooks::set, webhooks::show, webhooks::remove))
+        .routes(routes!(webhooks::test))
         .routes(routes!(messages::list))
         .routes(routes!(messages::show, messages::delete))
         .routes(routes!(messages::raw))
@@ -72,6 +76,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/", get(root))
         .merge(explorer::router())
         .merge(compat::router())
+        .merge(mcp::router())
         .route("/assets/{hash}/{*name}", get(page::file))
         .route("/view/{ticket}", get(view::frame))
         .fallback(no_such_route)
@@ -88,6 +93,8 @@ pub(super) fn route(path: &str) -> Route {
         "/api/v1/info" | "/api/v1/openapi.json" => Route::About,
         "/api/v1/challenges" => Route::Challenges,
         "/api/v1/mailbox/recover" => Route::Recover,
+        "/mcp" => Route::Mcp,
+        "/api/v1/mailbox/webhook" | "/api/v1/mailbox/webhook/test" => Route::Webhook,
         "/api/v1/mailboxes" => Route::Mailboxes,
         "/api/v1/mailbox" => Route::Mailbox,
         "/api/v1/messages" => Route::Messages,
@@ -118,12 +125,16 @@ fn part(rest: &str) -> Route {
 }
 
 /// The web page for browsers, and for programs a few lines that say what to do.
-async fn root(headers: HeaderMap) -> Response {
+async fn root(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     if page::is_wanted(&headers) {
         return page::document(&headers);
     }
     let vary = [(header::VARY, HeaderValue::from_static("accept"))];
-    (vary, HELP).into_response()
+    let more = match app.settings.load().compatibility.guerrilla_mail {
+        true => compat::guerrilla::BOOTSTRAP,
+        false => "",
+    };
+    (vary, [HELP, more].concat()).into_response()
 }
 
 const HELP: &str = "mayfly: mail that lives only in memory, and only for a while\n\n\

@@ -3,6 +3,7 @@
 use crate::control::events::{MailboxEnd, NoData, RemovedMessage};
 use crate::control::problem::{Problem, ProblemDetails};
 use crate::control::views::messages::MessageSummary;
+use crate::control::webhooks::WebhookCall;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use utoipa::OpenApi;
@@ -29,9 +30,10 @@ them back.
     tags(
         (name = "mailboxes", description = "Mailboxes are created, extended, erased."),
         (name = "messages", description = "Messages are listed, waited for, read, deleted."),
+        (name = "webhooks", description = "A URL is called when mail comes."),
         (name = "about", description = "What this server offers."),
     ),
-    components(schemas(MailboxEnd, MessageSummary, NoData, ProblemDetails<'_>, RemovedMessage)),
+    components(schemas(MailboxEnd, MessageSummary, NoData, ProblemDetails<'_>, RemovedMessage, WebhookCall)),
 )]
 struct General;
 

@@ -16,7 +16,12 @@
 //!    requests, sizes, times) is said in its words too.
 //! 6. Its part of docs/compatibility.md, and a test that runs its clients against the binary.
 
+mod form;
+pub(super) mod guerrilla;
+pub(super) mod inbucket;
 pub(super) mod mail_tm;
+mod one_sec_mail;
+mod public;
 pub(super) mod sealed;
 
 use super::app::App;
@@ -34,12 +39,23 @@ use std::sync::Arc;
 /// An API of another service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
+    /// GuerrillaMail.
+    Guerrilla,
+    /// Inbucket.
+    Inbucket,
     /// mail.tm and mail.gw.
     MailTm,
+    /// 1secmail.
+    OneSecMail,
 }
 
 impl Room {
-    const ALL: [Self; 1] = [Self::MailTm];
+    const ALL: [Self; 4] = [
+        Self::Guerrilla,
+        Self::Inbucket,
+        Self::MailTm,
+        Self::OneSecMail,
+    ];
 
     /// The room that a path belongs to, whether its switch is on or not.
     pub(super) fn of(path: &str) -> Option<Self> {
@@ -48,27 +64,38 @@ impl Room {
 
     fn has(self, path: &str) -> bool {
         match self {
+            Self::Guerrilla => guerrilla::has(path),
+            Self::Inbucket => inbucket::has(path),
             Self::MailTm => mail_tm::has(path),
+            Self::OneSecMail => one_sec_mail::has(path),
         }
     }
 
     /// The label of all its paths.
     pub(super) const fn label(self) -> Route {
         match self {
+            Self::Guerrilla => Route::GuerrillaMail,
+            Self::Inbucket => Route::Inbucket,
             Self::MailTm => Route::MailTm,
+            Self::OneSecMail => Route::OneSecMail,
         }
     }
 
     /// Whether what answers at this path, which is one of its own, stays open.
     fn is_stream(self, path: &str) -> bool {
         match self {
+            Self::Guerrilla | Self::OneSecMail => false,
+            Self::Inbucket => inbucket::is_monitor(path),
             Self::MailTm => path == mail_tm::HUB,
         }
     }
 
     const fn is_on(self, switches: &Compatibility) -> bool {
         match self {
+            Self::Guerrilla => switches.guerrilla_mail,
+            Self::Inbucket => switches.inbucket,
             Self::MailTm => switches.mail_tm,
+            Self::OneSecMail => switches.one_sec_mail,
         }
     }
 }
@@ -81,12 +108,14 @@ pub(super) fn is_stream(path: &str) -> bool {
 /// The secrets of all rooms. They live and die with the process.
 #[derive(Debug)]
 pub(super) struct Secrets {
+    pub(super) guerrilla: guerrilla::Secrets,
     pub(super) mail_tm: mail_tm::Secrets,
 }
 
 impl Secrets {
     pub(super) fn draw(began: Instant) -> Self {
         Self {
+            guerrilla: guerrilla::Secrets::draw(),
             mail_tm: mail_tm::Secrets::draw(began),
         }
     }
@@ -101,14 +130,22 @@ pub(super) fn is_off(app: &App, path: &str) -> bool {
 
 /// The routes of all rooms, whether their switches are on or not.
 pub(super) fn router() -> Router<Arc<App>> {
-    Router::new().merge(mail_tm::routes())
+    let rooms = [
+        guerrilla::routes(),
+        inbucket::routes(),
+        mail_tm::routes(),
+        one_sec_mail::routes(),
+    ];
+    rooms.into_iter().fold(Router::new(), Router::merge)
 }
 
 /// In whose words a request is told of errors.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Tongue {
-    /// Ours: problem details.
+    /// Ours: problem details. Rooms have them, too, whose services had no form for errors.
     Ours,
+    /// Those of GuerrillaMail.
+    Guerrilla,
     /// Those of mail.tm, in the format that was asked for.
     MailTm(mail_tm::Format),
 }
@@ -119,19 +156,24 @@ impl Tongue {
         let room = Room::of(request.uri().path());
         match room.filter(|room| room.is_on(&app.settings.load().compatibility)) {
             Some(Room::MailTm) => Self::MailTm(mail_tm::Format::wanted(request.headers())),
-            None => Self::Ours,
+            Some(Room::Guerrilla) => Self::Guerrilla,
+            Some(Room::Inbucket | Room::OneSecMail) | None => Self::Ours,
         }
     }
 
     /// An answer in these words. One that is no error stays as it is.
     pub(super) fn put(self, mut answer: Response<Body>) -> Response<Body> {
-        let Self::MailTm(format) = self else {
+        if matches!(self, Self::Ours) {
             return answer;
-        };
+        }
         let Some(problem) = answer.extensions_mut().remove::<Problem>() else {
             return answer;
         };
-        let said = mail_tm::errors::said(&problem, format);
+        let said = match self {
+            Self::Ours => return answer,
+            Self::Guerrilla => guerrilla::errors::said(&problem),
+            Self::MailTm(format) => mail_tm::errors::said(&problem, format),
+        };
         let (parts, body) = said.into_parts();
         *answer.status_mut() = parts.status;
         answer.headers_mut().remove(CONTENT_LENGTH);
@@ -154,6 +196,18 @@ mod tests {
                 Some(Room::MailTm),
             ),
             ("/.well-known/mercure", Some(Room::MailTm)),
+            ("/ajax.php", Some(Room::Guerrilla)),
+            ("/inbox", Some(Room::Guerrilla)),
+            ("/api/v1/mailbox/u", Some(Room::Inbucket)),
+            ("/api/v1/mailbox/u/1/source", Some(Room::Inbucket)),
+            ("/api/v1/monitor/messages", Some(Room::Inbucket)),
+            ("/api/v2/monitor/messages/u", Some(Room::Inbucket)),
+            ("/serve/mailbox/u/1/attach/0/a", Some(Room::Inbucket)),
+            ("/api/v1/", Some(Room::OneSecMail)),
+            ("/api/v1/mailbox/recover", None),
+            ("/api/v1/mailbox/webhook", None),
+            ("/api/v1/mailbox/webhook/test", None),
+            ("/api/v2/monitor/messagesx", None),
             ("/domainsx", None),
             ("/", None),
             ("/api/v1/messages", None),
@@ -164,7 +218,8 @@ mod tests {
             let all = Room::ALL.into_iter().filter(|room| room.has(path));
             assert!(all.count() <= 1, "{path}");
             assert_eq!(Room::of(path), room, "{path}");
-            assert_eq!(is_stream(path), path == mail_tm::HUB, "{path}");
+            let stays_open = path == mail_tm::HUB || path.contains("/monitor/messages");
+            assert_eq!(is_stream(path), stays_open && room.is_some(), "{path}");
         }
     }
 

@@ -30,6 +30,20 @@ pub fn small_pages_only() -> io::Result<()> {
     }
 }
 
+/// Whether the kernel's clock is kept in step with another (adjtimex(2)).
+///
+/// # Errors
+/// When the kernel or a seccomp filter does not tell.
+pub fn clock_is_in_step() -> io::Result<bool> {
+    // SAFETY: all bytes 0 are a value of this plain struct, and with `modes` 0 nothing is set.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a whole struct of this thread, which the kernel fills in before it returns.
+    match unsafe { libc::adjtimex(&raw mut state) } {
+        -1 => Err(io::Error::last_os_error()),
+        clock => Ok(clock != libc::TIME_ERROR && state.status & libc::STA_UNSYNC == 0),
+    }
+}
+
 /// Hands memory that this thread has freed back to the system. Takes as long as there is memory to hand back.
 pub fn return_freed_memory() {
     // SAFETY: it concerns the calling thread's heap, which is valid as long as the thread runs, and only memory

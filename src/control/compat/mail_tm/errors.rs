@@ -13,6 +13,13 @@ use serde::Serialize;
 const TYPE: &str = "https://tools.ietf.org/html/rfc2616#section-10";
 const TITLE: &str = "An error occurred";
 
+// Where our own words name paths that this API has not.
+const ENCRYPTED: &str =
+    "The message is encrypted to the key of its mailbox: only its download can be had.";
+const PROOF_REQUIRED: &str = "Show some work first: POST to /api/v1/challenges, find a nonce with which \
+     SHA-256(challenge + \":\" + nonce) begins with 'bits' zero bits, and send both as 'proof'. Each challenge counts once.";
+const UNREADABLE: &str = "This message could not be taken apart. Its download can be had.";
+
 /// Somebody is not let in.
 #[derive(Serialize)]
 struct Unknown {
@@ -71,6 +78,9 @@ pub(in crate::control::compat) fn said(problem: &Problem, format: Format) -> Res
         Problem::NoSuchRoute | Problem::NoSuchMessage | Problem::NoSuchPart => {
             error(StatusCode::NOT_FOUND, "Not Found", format)
         }
+        Problem::Encrypted => error(StatusCode::CONFLICT, ENCRYPTED, format),
+        Problem::ProofRequired => error(StatusCode::FORBIDDEN, PROOF_REQUIRED, format),
+        Problem::Unreadable => error(StatusCode::INTERNAL_SERVER_ERROR, UNREADABLE, format),
         other => {
             let details = other.details();
             let status = StatusCode::from_u16(details.status);

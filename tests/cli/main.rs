@@ -1,21 +1,17 @@
 //! The command line as a person meets it: exit codes, data on stdout, messages on stderr.
 #![cfg(feature = "server")]
 
-use std::path::Path;
-use std::process::Command;
+mod fake;
+#[path = "../gateway/mod.rs"]
+mod gateway;
+mod logs;
+mod mailbox;
+mod operator;
+mod pages;
+mod user;
 
-/// Runs mayfly and gives its exit code, what it said on stdout and what it said on stderr.
-fn mayfly(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_mayfly"))
-        .args(arguments)
-        .envs(variables.iter().copied())
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("the binary starts");
-    let [stdout, stderr] = [output.stdout, output.stderr]
-        .map(|bytes| String::from_utf8(bytes).expect("mayfly speaks UTF-8"));
-    (output.status.code(), stdout, stderr)
-}
+use std::path::Path;
+use user::mayfly;
 
 #[test]
 fn help_and_version_are_data() {

@@ -1,0 +1,253 @@
+//! The path of one scenario: start a server, let the generators at it, count, stop it, judge.
+
+use crate::arguments::Setting;
+use crate::count::{self, Share};
+use crate::failure::Failure;
+use crate::generators::Generators;
+use crate::job::{Kind, Load};
+use crate::machine::{self, Machine};
+use crate::process;
+use crate::results::{Counted, Outcome, Round, busy_share, growth_percent};
+use crate::scenario::Scenario;
+use crate::server::Server;
+use crate::summary::{self, bytes, grouped};
+use crate::tally::Tally;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The domain that config/loadtest.toml receives for.
+pub(crate) const DOMAIN: &str = "mayfly.test";
+/// How often resident memory is looked at.
+const SAMPLE_EVERY: Duration = Duration::from_millis(250);
+/// The most samples of one round.
+const SAMPLES_MAX: usize = 4_000;
+
+/// Runs a scenario; its outcome holds what was missed.
+pub(crate) fn scenario(
+    name: &str,
+    scenario: &Scenario,
+    setting: &Setting,
+) -> Result<Outcome, Failure> {
+    let mut rounds = Vec::new();
+    for _ in 0..setting.rounds.unwrap_or(scenario.rounds) {
+        let round = round(scenario, setting)?;
+        show(name, &round);
+        rounds.push(round);
+    }
+    Ok(Outcome {
+        scenario: name.to_owned(),
+        title: scenario.title.clone(),
+        about: scenario.about.clone(),
+        date: machine::today(),
+        quick: setting.quick,
+        busy: setting.busy || Outcome::measured_busy(&rounds),
+        machine: Machine::this(),
+        rounds,
+    })
+}
+
+fn round(scenario: &Scenario, setting: &Setting) -> Result<Round, Failure> {
+    let server = Server::start(&setting.binary, &setting.config, scenario)?;
+    let mut round = Round {
+        memory_before: process::memory_bytes(server.pid()),
+        ..Round::default()
+    };
+    let (busy, cpu, began) = (
+        process::machine_busy_seconds(),
+        process::cpu_seconds(server.pid()),
+        Instant::now(),
+    );
+    let sampler = Sampler::start(server.pid());
+    let mut generators = Generators::default();
+    for (index, step) in scenario.steps().into_iter().enumerate() {
+        if index > 0 {
+            std::thread::sleep(Duration::from_secs_f64(scenario.pause_seconds));
+        }
+        let all = scenario.loads.iter().enumerate();
+        let loads: Vec<(usize, &Load)> = all.filter(|(_, load)| load.step == step).collect();
+        step_of(&loads, &server, &mut generators, &mut round)?;
+    }
+    round.seconds = began.elapsed().as_secs_f64();
+    round.server_cpu_seconds = process::cpu_seconds(server.pid()) - cpu;
+    round.memory = sampler.stop();
+    let generator_cpu: f64 = generators
+        .done
+        .iter()
+        .map(|done| done.tally.generator_cpu_seconds)
+        .sum();
+    let others = process::machine_busy_seconds() - busy - round.server_cpu_seconds - generator_cpu;
+    round.others_cpu_share = busy_share(others, Duration::from_secs_f64(round.seconds));
+    round.memory_peak = round
+        .memory
+        .iter()
+        .map(|(_, bytes)| *bytes)
+        .max()
+        .unwrap_or_default();
+    round.memory_growth_percent = growth_percent(&round.memory);
+    let shares: Vec<Share<'_>> = generators
+        .done
+        .iter()
+        .map(|done| Share {
+            load: &scenario.loads[done.load],
+            worker: done.worker,
+            tally: &done.tally,
+        })
+        .collect();
+    let (counted, wrong) = count::count(&server, scenario.counting, DOMAIN, &shares)?;
+    round.counted = counted;
+    for done in &generators.done {
+        round
+            .loads
+            .entry(scenario.loads[done.load].name.clone())
+            .or_default()
+            .merge(&done.tally);
+    }
+    round.missed = wrong;
+    round.missed.extend(judged(scenario, &round));
+    server.stop()?;
+    Ok(round)
+}
+
+fn judged(scenario: &Scenario, round: &Round) -> Vec<String> {
+    let mut total = Tally::default();
+    let mut missed = Vec::new();
+    for load in &scenario.loads {
+        let Some(tally) = round.loads.get(&load.name) else {
+            continue;
+        };
+        total.merge(tally);
+        if load.watch && tally.events != tally.copies {
+            missed.push(format!(
+                "{}: {} events for {} copies",
+                load.name,
+                grouped(tally.events),
+                grouped(tally.copies)
+            ));
+        }
+        if !load.refusals_expected && tally.refused_count() > scenario.thresholds.refused_max {
+            missed.push(format!(
+                "{}: {} refused",
+                load.name,
+                grouped(tally.refused_count())
+            ));
+        }
+    }
+    missed.extend(
+        scenario
+            .thresholds
+            .judge(&total, round.memory_growth_percent),
+    );
+    missed
+}
+
+/// The loads of one step: what holds first, then what sends; what holds is let go when all is sent.
+fn step_of(
+    loads: &[(usize, &Load)],
+    server: &Server,
+    generators: &mut Generators,
+    round: &mut Round,
+) -> Result<(), Failure> {
+    let holding = loads.iter().filter(|(_, load)| load.kind != Kind::Send);
+    for (place, load) in holding.clone() {
+        generators.start(load, *place, server)?;
+    }
+    if holding.count() > 0 {
+        let open = generators.wait_until_held()?;
+        if open > round.connections_held {
+            round.connections_held = open;
+            round.memory_held = process::memory_bytes(server.pid());
+        }
+    }
+    for (place, load) in loads.iter().filter(|(_, load)| load.kind == Kind::Send) {
+        generators.start(load, *place, server)?;
+    }
+    generators.wait_until_sent()?;
+    generators.release()?;
+    generators.wait_until_done()
+}
+
+/// Resident memory over time.
+struct Sampler {
+    ended: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<(f64, u64)>>,
+}
+
+impl Sampler {
+    fn start(pid: u32) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&ended);
+        let began = Instant::now();
+        let thread = std::thread::spawn(move || {
+            let mut samples = Vec::new();
+            while !seen.load(Ordering::Relaxed) && samples.len() < SAMPLES_MAX {
+                samples.extend(
+                    process::resident(pid).map(|bytes| (began.elapsed().as_secs_f64(), bytes)),
+                );
+                std::thread::sleep(SAMPLE_EVERY);
+            }
+            samples
+        });
+        Self { ended, thread }
+    }
+
+    fn stop(self) -> Vec<(f64, u64)> {
+        self.ended.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+fn show(name: &str, round: &Round) {
+    println!("== {name}");
+    for (name, tally) in &round.loads {
+        print!("{}", summary::text(name, tally));
+    }
+    let Counted {
+        sent,
+        accepted,
+        copies,
+        delivered,
+        found,
+        mailboxes,
+        ..
+    } = round.counted;
+    println!(
+        "sent {} = accepted {}; copies {} = delivered {}",
+        grouped(sent),
+        grouped(accepted),
+        grouped(copies),
+        grouped(delivered)
+    );
+    if mailboxes > 0 {
+        println!(
+            "found {} in {} mailboxes that were read",
+            grouped(found),
+            grouped(mailboxes)
+        );
+    }
+    println!(
+        "server: {:.2} s of CPU, {:.1} us a message; memory {} before, {} at its highest; others used {:.0} % of the machine",
+        round.server_cpu_seconds,
+        round.cpu_microseconds(),
+        bytes(round.memory_before),
+        bytes(round.memory_peak),
+        round.others_cpu_share * 100.0
+    );
+    let held = round.connections_held;
+    if let Some(each) = round
+        .memory_held
+        .saturating_sub(round.memory_before)
+        .checked_div(held)
+    {
+        println!(
+            "held {} connections at once: {} of memory each",
+            grouped(held),
+            bytes(each)
+        );
+    }
+    match round.missed.as_slice() {
+        [] => println!("passed"),
+        missed => println!("MISSED: {}", missed.join("; ")),
+    }
+}

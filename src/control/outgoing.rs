@@ -1,0 +1,289 @@
+//! Calls to other machines, for people who are not to be trusted with the choice of whom we call.
+//!
+//! The name in a URL is looked up first. Every address that it leads to is judged ([`crate::policy::destinations`]), and one
+//! that may not be called spoils all of them. Then a connection is made to such an address and not to the name again, so
+//! that it cannot lead elsewhere in the meantime. TLS is asked for the name. No redirect is followed, nothing of an answer
+//! is read but its head, and no connection is used twice: its address was judged for one call.
+
+use crate::policy::destinations::{Judgement, judge};
+use crate::policy::webhooks::{Host, Rules, Target};
+use axum::body::Bytes;
+use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::{Request, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::{Instant, timeout_at};
+use tower::Service as _;
+
+/// The most addresses of a name that are tried.
+const ADDRESSES_MAX: usize = 4;
+
+/// The most fields in the head of an answer.
+const FIELDS_MAX: usize = 64;
+
+/// The largest head of an answer.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// What we call ourselves.
+const USER_AGENT: &str = concat!("mayfly/", env!("CARGO_PKG_VERSION"));
+
+/// Why nobody answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// No connection could be made.
+    Connect,
+    /// The name leads to an address that may not be called.
+    Forbidden,
+    /// The name leads nowhere.
+    Name,
+    /// What came back is no answer.
+    Protocol,
+    /// It took too long.
+    Timeout,
+    /// TLS failed: the certificate does not fit, or is not trusted.
+    Tls,
+}
+
+/// The head of an answer, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    /// How long whoever answered wants to be left alone.
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// Who calls.
+#[derive(Debug)]
+pub(super) struct Caller {
+    /// Made when it is needed for the first time. `None`: no root certificates are there.
+    tls: OnceCell<Option<Arc<ClientConfig>>>,
+    /// Turns to look up a name, each of which keeps a thread.
+    lookups: Arc<Semaphore>,
+}
+
+impl Caller {
+    /// Looks up so many names at a time.
+    pub(super) fn new(lookups: u32) -> Self {
+        Self {
+            tls: OnceCell::new(),
+            lookups: Arc::new(Semaphore::new(lookups.max(1) as usize)),
+        }
+    }
+
+    /// Sends a request with a body, in `time`.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub(super) async fn post(
+        &self,
+        target: &Target,
+        fields: HeaderMap,
+        body: Bytes,
+        rules: &Rules,
+        time: Duration,
+    ) -> Result<Answered, Failure> {
+        let deadline = Instant::now() + time;
+        // Its thread goes on whether anybody waits for it or not, so we wait: that bounds how many there are.
+        let addresses = self.addresses(target, rules).await?;
+        let call = async {
+            let stream = connect(&addresses, deadline).await?;
+            let tls = match target.is_https() {
+                true => Some(self.tls().await.ok_or(Failure::Tls)?),
+                false => None,
+            };
+            send(stream, tls, target, fields, body).await
+        };
+        timeout_at(deadline, call)
+            .await
+            .map_err(|_| Failure::Timeout)?
+    }
+
+    /// Where a URL leads, if all of it may be called.
+    async fn addresses(&self, target: &Target, rules: &Rules) -> Result<Vec<SocketAddr>, Failure> {
+        let found = match target.host() {
+            Host::Address(address) => vec![SocketAddr::new(*address, target.port())],
+            Host::Name(name) => self.look_up(name.clone(), target.port()).await?,
+        };
+        if found.is_empty() {
+            return Err(Failure::Name);
+        }
+        match found.iter().all(|it| may_be_called(it.ip(), rules)) {
+            true => Ok(found),
+            false => Err(Failure::Forbidden),
+        }
+    }
+
+    async fn look_up(&self, name: String, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+        let turn = Arc::clone(&self.lookups).acquire_owned().await;
+        let turn = turn.map_err(|_| Failure::Name)?;
+        let found = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            (name, port)
+                .to_socket_addrs()
+                .map(|found| found.collect::<Vec<_>>())
+        });
+        found.await.ok().and_then(Result::ok).ok_or(Failure::Name)
+    }
+
+    async fn tls(&self) -> Option<Arc<ClientConfig>> {
+        let made = self.tls.get_or_init(|| async {
+            let made = tokio::task::spawn_blocking(client_configuration).await;
+            match made.unwrap_or_else(|why| Err(io::Error::other(why))) {
+                Ok(made) => Some(Arc::new(made)),
+                Err(why) => {
+                    tracing::error!(error = %why, "https:// cannot be called: there are no root certificates (SSL_CERT_FILE)");
+                    None
+                }
+            }
+        });
+        made.await.clone()
+    }
+}
+
+/// TLS as the machine trusts it.
+fn client_configuration() -> io::Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut made = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_native_roots()?
+        .with_no_client_auth();
+    made.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Nothing is kept of whom we have called.
+    made.resumption = Resumption::disabled();
+    Ok(made)
+}
+
+/// Whether an address may be called, and is not one of this machine's own unless the operator says so.
+fn may_be_called(address: IpAddr, rules: &Rules) -> bool {
+    match judge(address, &rules.allow_networks, &rules.deny_networks) {
+        Judgement::Permitted => true,
+        Judgement::PermittedUnlessOwn => !is_own(address),
+        Judgement::Denied | Judgement::Special(_) => false,
+    }
+}
+
+/// Whether an address is this machine's own: the kernel would talk to it from itself. Nothing is sent.
+fn is_own(address: IpAddr) -> bool {
+    const ANY_PORT: u16 = 9;
+    let from: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let source = UdpSocket::bind((from, 0)).and_then(|socket| {
+        socket.connect((address, ANY_PORT))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip() == address || source.ip().is_loopback())
+}
+
+/// Connects to the first address that answers. Each has its share of the time that is left.
+async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Failure> {
+    let count = addresses.len().min(ADDRESSES_MAX);
+    let mut why = Failure::Connect;
+    for (nth, address) in addresses.iter().take(count).enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(count - nth).unwrap_or(1);
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(_)) => why = Failure::Connect,
+            Err(_) => why = Failure::Timeout,
+        }
+    }
+    Err(why)
+}
+
+/// Sends a request over a new connection and reads the head of the answer. Then the connection is closed.
+async fn send(
+    stream: TcpStream,
+    tls: Option<Arc<ClientConfig>>,
+    target: &Target,
+    fields: HeaderMap,
+    body: Bytes,
+) -> Result<Answered, Failure> {
+    let request = request(target, fields, body).ok_or(Failure::Protocol)?;
+    let response = match tls {
+        None => exchange(TokioIo::new(stream), request).await?,
+        Some(tls) => {
+            let uri: Uri = target.as_str().parse().map_err(|_| Failure::Protocol)?;
+            let mut stream = Some(TokioIo::new(stream));
+            let once = tower::service_fn(move |_: Uri| {
+                let stream = stream.take();
+                async move { stream.ok_or_else(|| io::Error::other("it was used")) }
+            });
+            let mut connector = HttpsConnector::from((once, tls));
+            let secured = connector.call(uri).await.map_err(|_| Failure::Tls)?;
+            exchange(secured, request).await?
+        }
+    };
+    let asked = response.headers().get(header::RETRY_AFTER);
+    let secs = asked.and_then(|it| it.to_str().ok()?.trim().parse().ok());
+    Ok(Answered {
+        status: response.status(),
+        retry_after: secs.map(Duration::from_secs),
+    })
+}
+
+fn request(target: &Target, mut fields: HeaderMap, body: Bytes) -> Option<Request<Full<Bytes>>> {
+    fields.insert(
+        header::HOST,
+        HeaderValue::from_str(target.authority()).ok()?,
+    );
+    fields.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let mut request = Request::post(target.path_and_query())
+        .body(Full::new(body))
+        .ok()?;
+    *request.headers_mut() = fields;
+    Some(request)
+}
+
+/// One request and the head of its answer.
+async fn exchange<S>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+) -> Result<axum::http::Response<Incoming>, Failure>
+where
+    S: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    let (mut sender, connection) = http1::Builder::new()
+        .max_headers(FIELDS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .handshake(stream)
+        .await
+        .map_err(|_| Failure::Protocol)?;
+    let mut connection = pin!(connection);
+    let mut answered = pin!(sender.send_request(request));
+    let answer = tokio::select! {
+        answer = &mut answered => answer,
+        // What it has read may be an answer all the same.
+        _ = &mut connection => answered.await,
+    };
+    answer.map_err(|_| Failure::Protocol)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_knows_its_own_addresses() {
+        for own in ["127.0.0.1", "127.86.75.30"] {
+            assert!(is_own(own.parse().expect("an address")), "{own}");
+        }
+        // From the networks for documentation: nobody has them.
+        assert!(!is_own("192.0.2.1".parse().expect("an address")));
+    }
+}
