@@ -71,8 +71,9 @@ fn gate() -> Result<(), String> {
         .map_err(|line| format!("benches/instructions.txt: no count: {line}"))?
         .compare(&run);
     println!("{}", run.to_text(RECORD));
-    for (name, more) in run.growth() {
-        println!("{name}: with a million {more:+.1} % of what it takes with a thousand");
+    for (name, few, many) in run.growth() {
+        let more = counts::change(few, many);
+        println!("{name}: a million against a thousand: {more:+.1} %");
     }
     for note in &comparison.notes {
         println!("note: {note}");

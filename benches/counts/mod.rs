@@ -79,9 +79,9 @@ impl Counts {
             };
             let percent = change(*before, *now);
             let line = format!("{name}: {now} instructions, {before} recorded ({percent:+.1} %)");
-            if percent > TOLERANCE_PERCENT {
+            if is_above(*before, *now, TOLERANCE_PERCENT) {
                 comparison.offences.push(line);
-            } else if percent < -TOLERANCE_PERCENT {
+            } else if is_above(*now, *before, TOLERANCE_PERCENT) {
                 comparison.notes.push(line);
             }
         }
@@ -99,19 +99,21 @@ impl Counts {
         comparison
     }
 
-    /// Each bench that was run with few and with many: its name, and how much more many cost, in percent.
-    pub(crate) fn growth(&self) -> impl Iterator<Item = (&str, f64)> {
+    /// Each bench that was run with few and with many: its name, and both counts.
+    pub(crate) fn growth(&self) -> impl Iterator<Item = (&str, u64, u64)> {
         self.of.iter().filter_map(|(name, many)| {
             let base = name.strip_suffix(MANY)?;
             let few = self.of.get(&format!("{base}{FEW}"))?;
-            Some((base, change(*few, *many)))
+            Some((base, *few, *many))
         })
     }
 
     /// The benches that cost more with many than they may.
     pub(crate) fn that_grow(&self) -> Vec<String> {
-        let growing = self.growth().filter(|(_, more)| *more > GROWTH_PERCENT);
-        let told = growing.map(|(name, more)| {
+        let growing = self.growth();
+        let growing = growing.filter(|(_, few, many)| is_above(*few, *many, GROWTH_PERCENT));
+        let told = growing.map(|(name, few, many)| {
+            let more = change(few, many);
             format!("{name}: a million costs {more:.1} % more than a thousand")
         });
         told.collect()
@@ -119,6 +121,11 @@ impl Counts {
 }
 
 /// By how many percent `now` is more than `before`.
-fn change(before: u64, now: u64) -> f64 {
+pub(crate) fn change(before: u64, now: u64) -> f64 {
     (now as f64 / before as f64 - 1.0) * 100.0
+}
+
+/// Whether `now` is more than so many percent above `before`.
+fn is_above(before: u64, now: u64, percent: f64) -> bool {
+    now as f64 > before as f64 * (100.0 + percent) / 100.0
 }

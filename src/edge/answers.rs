@@ -1,7 +1,7 @@
 //! How the questions of a session are answered that concern mailboxes and memory.
 //!
-//! What this core knows is answered at once. What other cores know is asked here, and awaited by the driver: so a task
-//! has no room set aside for a question while there is none.
+//! What this core knows is answered at once. What other cores know is asked here, and awaited by the driver, in a box: so a
+//! task has no room set aside for a question while there is none.
 
 use super::arranging::{Arranging, Envelope, Wants};
 use super::core::{Core, HeldLease};
@@ -19,15 +19,54 @@ use crate::store::{Existence, Lease, Unavailable};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-/// What other cores have been asked.
+/// What others have been asked. Boxed, because every task has room for one.
 pub(super) enum Later {
-    /// This one must keep a place, in a mailbox of a domain with this policy for attachments.
-    Placed(CoreId, Question, Option<Arc<Policy>>),
+    /// Another core must keep a place.
+    Placed(Box<Placing>),
     /// A helper must do something to a message first.
     Arranged(Box<Arranging>),
-    /// Some must store a message.
-    Stored(Storing),
+    /// Some cores must store a message.
+    Stored(Box<Storing>),
+}
+
+/// What came of it.
+pub(super) enum Answered {
+    /// A place in a mailbox, or why there is none.
+    Placed(Result<HeldLease, Reply>),
+    /// Every owner has the message, or nobody.
+    Stored(Result<Receipt, Reply>),
+}
+
+/// A place that another core was asked for.
+pub(super) struct Placing {
+    owner: CoreId,
+    question: Question,
+    /// What is done with attachments in the domain of the mailbox.
+    attachments: Option<Arc<Policy>>,
+}
+
+impl Later {
+    /// Whether all have answered.
+    pub(super) fn poll(&mut self, core: &Rc<Core>, context: &Context<'_>) -> Poll<Answered> {
+        loop {
+            match self {
+                Self::Placed(placing) => {
+                    let answer = ready!(placing.question.poll_answer(context));
+                    return Poll::Ready(Answered::Placed(placing.placed(core, answer)));
+                }
+                Self::Arranged(arranging) => match ready!(arranging.poll_stored(core, context)) {
+                    Ok(storing) => *self = Self::Stored(Box::new(storing)),
+                    Err(reply) => return Poll::Ready(Answered::Stored(Err(reply))),
+                },
+                Self::Stored(storing) => {
+                    ready!(storing.poll_heard(context));
+                    return Poll::Ready(Answered::Stored(Ok(storing.receipt(core))));
+                }
+            }
+        }
+    }
 }
 
 /// Finds a recipient's mailbox and keeps a place in it.
@@ -76,7 +115,11 @@ pub(super) fn place(
         core.metrics().inbox_full.increment();
         return Ok(Err(Reply::TryLater));
     }
-    Err(Later::Placed(owner, question, attachments))
+    Err(Later::Placed(Box::new(Placing {
+        owner,
+        question,
+        attachments,
+    })))
 }
 
 const fn existence(must_exist: MustExist) -> Existence {
@@ -88,16 +131,13 @@ const fn existence(must_exist: MustExist) -> Existence {
     }
 }
 
-/// What the owner of a mailbox has answered.
-pub(super) fn placed(
-    core: &Rc<Core>,
-    owner: CoreId,
-    answer: Answer,
-    attachments: Option<Arc<Policy>>,
-) -> Result<HeldLease, Reply> {
-    match answer {
-        Answer::Leased(answer) => held(core, owner, answer, attachments),
-        Answer::Arranged(_) | Answer::Delivered(_) => Err(Reply::TryLater),
+impl Placing {
+    /// What the owner of the mailbox has answered.
+    fn placed(&mut self, core: &Rc<Core>, answer: Answer) -> Result<HeldLease, Reply> {
+        match answer {
+            Answer::Leased(answer) => held(core, self.owner, answer, self.attachments.take()),
+            Answer::Arranged(_) | Answer::Delivered(_) => Err(Reply::TryLater),
+        }
     }
 }
 
@@ -226,16 +266,16 @@ impl Storing {
         self.open.is_empty()
     }
 
-    /// An owner whose answer is awaited.
-    pub(super) fn next(&mut self) -> Option<Question> {
-        self.open.pop()
-    }
-
-    /// What that owner has answered.
-    pub(super) fn heard(&mut self, answer: Answer) {
-        if let Answer::Delivered(until) = answer {
-            self.keep(until);
+    /// Whether every owner has answered that it has it.
+    fn poll_heard(&mut self, context: &Context<'_>) -> Poll<()> {
+        while let Some(question) = self.open.last() {
+            let answer = ready!(question.poll_answer(context));
+            self.open.pop();
+            if let Answer::Delivered(until) = answer {
+                self.keep(until);
+            }
         }
+        Poll::Ready(())
     }
 
     fn keep(&mut self, until: Instant) {
@@ -243,7 +283,7 @@ impl Storing {
     }
 
     /// Counts it; says what the sender is told.
-    pub(super) fn receipt(self, core: &Core) -> Receipt {
+    pub(super) fn receipt(&self, core: &Core) -> Receipt {
         count(core, self.bytes);
         // Another turn has begun only if other cores had to store it too.
         let stored_at = core.now().max(self.ended_at);

@@ -19,6 +19,7 @@ use crate::smtp::{Leases, Reply};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 /// What a mailbox wants to be done to its messages before they are stored. Two that want the same share what comes of it.
 #[derive(Clone, Debug)]
@@ -168,32 +169,44 @@ impl Arranging {
         })
     }
 
-    /// Waits for the helper, and stores what came of it.
-    pub(super) async fn stored(self, core: &Rc<Core>) -> Result<Storing, Reply> {
-        let Self {
-            question,
-            groups,
-            envelope,
-        } = self;
-        let Answer::Arranged(arranged) = question.answered().await else {
-            return Err(Reply::TryLater);
-        };
-        let arranged = arranged?;
-        let as_it_came = arranged
-            .as_it_came
-            .map(|body| envelope.clone().into_message(core, body));
-        let changed = arranged.changed.into_iter();
-        let messages = changed.map(|form| match form {
-            Some(form) => Some(envelope.clone().into_message_of(core, form)),
-            None => as_it_came.clone(),
-        });
-        let mut storing = Storing::new(&envelope);
-        for (message, leases) in messages.zip(groups) {
-            let message = message.ok_or(Reply::TryLater)?;
-            storing.deliver(core, &message, leases);
-        }
-        Ok(storing)
+    /// Stores what came of it, once the helper has answered.
+    pub(super) fn poll_stored(
+        &mut self,
+        core: &Rc<Core>,
+        context: &Context<'_>,
+    ) -> Poll<Result<Storing, Reply>> {
+        let answer = ready!(self.question.poll_answer(context));
+        let groups = std::mem::take(&mut self.groups);
+        Poll::Ready(match answer {
+            Answer::Arranged(arranged) => {
+                arranged.and_then(|arranged| store(core, arranged, groups, &self.envelope))
+            }
+            Answer::Leased(_) | Answer::Delivered(_) => Err(Reply::TryLater),
+        })
     }
+}
+
+/// Stores what came of a message for each group of its recipients.
+fn store(
+    core: &Rc<Core>,
+    arranged: Arranged,
+    groups: Vec<Vec<HeldLease>>,
+    envelope: &Envelope,
+) -> Result<Storing, Reply> {
+    let as_it_came = arranged
+        .as_it_came
+        .map(|body| envelope.clone().into_message(core, body));
+    let changed = arranged.changed.into_iter();
+    let messages = changed.map(|form| match form {
+        Some(form) => Some(envelope.clone().into_message_of(core, form)),
+        None => as_it_came.clone(),
+    });
+    let mut storing = Storing::new(envelope);
+    for (message, leases) in messages.zip(groups) {
+        let message = message.ok_or(Reply::TryLater)?;
+        storing.deliver(core, &message, leases);
+    }
+    Ok(storing)
 }
 
 /// Does to a message what is wanted of it.

@@ -4,7 +4,7 @@
 //! greeting is delayed, a socket waits for it without a task, a buffer or an operation in the ring.
 
 use super::core::{Arrival, Core, Purpose, Stage, Unnamed};
-use super::driver;
+use super::driver::{self, Driver};
 use super::link::{Filled, Link};
 use super::ring::Connection;
 use crate::clock::Instant;
@@ -152,11 +152,9 @@ impl Arrivals {
         self.waiting.insert(due, Waiting { socket, arrival });
     }
 
-    fn begin(&self, socket: OwnedFd, mut arrival: Arrival) {
-        let core = Rc::clone(&self.core);
-        let mut link = Link::new(&core, core.ring.adopt(socket));
-        glommio::spawn_local(async move { driver::guarded(&core, &mut link, &mut arrival).await })
-            .detach();
+    fn begin(&self, socket: OwnedFd, arrival: Arrival) {
+        let link = Link::new(&self.core, self.core.ring.adopt(socket));
+        begin(&self.core, link, arrival);
     }
 
     /// Greets those whose time has come; says whether more are due.
@@ -206,7 +204,14 @@ impl Arrivals {
     }
 }
 
-/// A connection that a proxy has opened, to its end.
+/// Begins a session. Its task is all that an idle connection has in this process beside its place in the ring: what it is
+/// made of is counted in `driver`.
+fn begin(core: &Rc<Core>, link: Link, arrival: Arrival) {
+    let mut driver = Driver::new(core, link, arrival);
+    glommio::spawn_local(async move { driver.serve().await }).detach();
+}
+
+/// A connection that a proxy has opened, until it is known whose it is.
 async fn proxied(
     core: Rc<Core>,
     door: Rc<Door>,
@@ -225,8 +230,10 @@ async fn proxied(
     drop(unnamed);
     match core.admit(client) {
         Ok(counted) => {
-            let mut arrival = Arrival::new(&core, door, client, counted, purpose);
-            driver::guarded(&core, &mut link, &mut arrival).await;
+            let arrival = Arrival::new(&core, door, client, counted, purpose);
+            begin(&core, link, arrival);
+            // The session's task must have run before the core sleeps.
+            core.stir();
         }
         Err(refusal) => {
             let (label, reply) = answer(refusal);

@@ -10,7 +10,7 @@ use crate::mail::trace::Protection;
 use crate::metrics::Ended;
 use rustls::ServerConfig;
 use std::borrow::Cow;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -38,6 +38,9 @@ impl Drop for HandshakePlace {
         self.core.stir();
     }
 }
+
+/// What must wait for what was sent before it. Boxed, because it is rare and would lie in every task.
+type Blocked = Option<Box<Cow<'static, [u8]>>>;
 
 /// How waiting for input ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,67 +154,74 @@ impl Link {
             return Ok(Filled::Input);
         }
         self.alarm.set(deadline);
-        match self.receive().await? {
+        let received = self.receive().await?;
+        let (filled, blocked) = self.took(received)?;
+        if let Some(records) = blocked {
+            Box::pin(self.write(*records)).await?;
+        }
+        filled
+    }
+
+    /// What was received becomes input. Says what TLS wants to be sent and could not send at once.
+    fn took(&mut self, received: Option<Chunk>) -> Result<(Result<Filled, Ended>, Blocked), Ended> {
+        match received {
             Some(chunk) if self.tls.is_some() => {
                 let (filled, outgoing) = self.decrypt(chunk);
-                if !outgoing.is_empty() {
-                    self.write(outgoing.into()).await?;
-                }
-                filled
+                let blocked = match outgoing.is_empty() {
+                    true => None,
+                    false => self.try_write(outgoing.into())?.map(Box::new),
+                };
+                Ok((filled, blocked))
             }
             Some(chunk) => {
                 self.input = Input::Buffer(chunk, 0);
-                Ok(Filled::Input)
+                Ok((Ok(Filled::Input), None))
             }
-            None if self.alarm.has_rung() => Ok(Filled::TimedOut),
-            None => Ok(Filled::Disturbed),
+            None if self.alarm.has_rung() => Ok((Ok(Filled::TimedOut), None)),
+            None => Ok((Ok(Filled::Disturbed), None)),
         }
     }
 
     /// Does nothing until then, or until the process stops or is under another pressure. What comes in meanwhile waits.
-    pub async fn pause(&mut self, until: Instant) {
+    pub fn pause(&mut self, until: Instant) -> impl Future<Output = ()> {
         self.release_buffer();
         self.alarm.set(until);
         let state = self.core.state();
-        poll_fn(|context| {
+        poll_fn(move |context| {
             if self.alarm.has_rung() || self.core.state() != state {
                 return Poll::Ready(());
             }
             self.connection.attend(context);
             Poll::Pending
         })
-        .await;
     }
 
     /// The next piece from the ring; `None` when the alarm rang, the process stops, or the pressure is another.
-    async fn receive(&mut self) -> Result<Option<Chunk>, Ended> {
-        if self.over {
-            return Err(Ended::Lost);
-        }
+    ///
+    /// Every idle connection waits here, so what waits is small.
+    fn receive(&mut self) -> impl Future<Output = Result<Option<Chunk>, Ended>> {
         let state = self.core.state();
-        let received = poll_fn(|context| {
+        poll_fn(move |context| {
+            if self.over {
+                return Poll::Ready(Err(Ended::Lost));
+            }
             if self.alarm.has_rung() {
-                return Poll::Ready(None);
+                return Poll::Ready(Ok(None));
             }
-            match self.connection.poll_receive(context) {
-                Poll::Ready(received) => Poll::Ready(Some(received)),
-                Poll::Pending if self.core.state() != state => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
+            Poll::Ready(match self.connection.poll_receive(context) {
+                Poll::Pending if self.core.state() != state => Ok(None),
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Received::Chunk(chunk)) => Ok(Some(chunk)),
+                Poll::Ready(Received::Ended) => {
+                    self.over = true;
+                    Err(Ended::Lost)
+                }
+                Poll::Ready(Received::Lost) => {
+                    (self.over, self.lost) = (true, true);
+                    Err(Ended::Lost)
+                }
+            })
         })
-        .await;
-        match received {
-            None => Ok(None),
-            Some(Received::Chunk(chunk)) => Ok(Some(chunk)),
-            Some(Received::Ended) => {
-                self.over = true;
-                Err(Ended::Lost)
-            }
-            Some(Received::Lost) => {
-                (self.over, self.lost) = (true, true);
-                Err(Ended::Lost)
-            }
-        }
     }
 
     /// What a piece comes to, and what TLS wants to be sent.
@@ -244,27 +254,57 @@ impl Link {
         (filled, outgoing)
     }
 
+    /// Sends bytes, encrypted if the connection is. If what was sent before is still on its way, nothing is sent: what is
+    /// given back is for [`Link::write`].
+    ///
+    /// # Errors
+    /// How the connection ended.
+    pub fn try_send(
+        &mut self,
+        bytes: Cow<'static, [u8]>,
+    ) -> Result<Option<Cow<'static, [u8]>>, Ended> {
+        let Some(tls) = &mut self.tls else {
+            return self.try_write(bytes);
+        };
+        let mut records = Vec::new();
+        if tls.encrypt(&bytes, &mut records).is_err() {
+            self.over = true;
+            return Err(Ended::TlsFailed);
+        }
+        self.try_write(records.into())
+    }
+
     /// Sends bytes, encrypted if the connection is. Waits only for what was sent before.
     ///
     /// # Errors
     /// How the connection ended.
     pub async fn send(&mut self, bytes: Cow<'static, [u8]>) -> Result<(), Ended> {
-        let bytes = match &mut self.tls {
-            None => bytes,
-            Some(tls) => {
-                let mut records = Vec::new();
-                if tls.encrypt(&bytes, &mut records).is_err() {
-                    self.over = true;
-                    return Err(Ended::TlsFailed);
-                }
-                records.into()
-            }
-        };
-        self.write(bytes).await
+        match self.try_send(bytes)? {
+            None => Ok(()),
+            Some(bytes) => self.write(bytes).await,
+        }
     }
 
-    /// A peer that does not read what was sent before has as long as for a command.
-    async fn write(&mut self, bytes: Cow<'static, [u8]>) -> Result<(), Ended> {
+    fn try_write(
+        &mut self,
+        bytes: Cow<'static, [u8]>,
+    ) -> Result<Option<Cow<'static, [u8]>>, Ended> {
+        if self.connection.is_lost() {
+            self.lost = true;
+            return Err(Ended::Lost);
+        }
+        if self.connection.is_sending() {
+            return Ok(Some(bytes));
+        }
+        self.connection.send(bytes);
+        Ok(None)
+    }
+
+    /// Sends bytes as they are, behind what was sent before. A peer that does not read that has as long as for a command.
+    ///
+    /// # Errors
+    /// How the connection ended.
+    pub async fn write(&mut self, bytes: Cow<'static, [u8]>) -> Result<(), Ended> {
         self.flush(command_timeout).await?;
         self.connection.send(bytes);
         Ok(())

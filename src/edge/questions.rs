@@ -7,7 +7,7 @@ use crate::smtp::Reply;
 use crate::store::{Lease, Unavailable};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// What another core answered.
 #[derive(Debug)]
@@ -84,20 +84,17 @@ impl Question {
         Ticket(u64::from(self.generation) << 32 | u64::from(self.index))
     }
 
-    /// Waits for the answer.
-    pub async fn answered(self) -> Answer {
-        std::future::poll_fn(|context| {
-            let mut open = self.questions.open.borrow_mut();
-            let place = &mut open[self.index as usize];
-            match place.answer.take() {
-                Some(answer) => Poll::Ready(answer),
-                None => {
-                    place.waker = Some(context.waker().clone());
-                    Poll::Pending
-                }
+    /// The answer, once. Until it comes, whoever polled last is woken for it.
+    pub fn poll_answer(&self, context: &Context<'_>) -> Poll<Answer> {
+        let mut open = self.questions.open.borrow_mut();
+        let place = &mut open[self.index as usize];
+        match place.answer.take() {
+            Some(answer) => Poll::Ready(answer),
+            None => {
+                place.waker = Some(context.waker().clone());
+                Poll::Pending
             }
-        })
-        .await
+        }
     }
 }
 

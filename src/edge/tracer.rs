@@ -187,7 +187,7 @@ impl Tracing {
     }
 
     /// It is over.
-    pub(super) fn ends(mut self, core: &Core, how: Ended) {
+    pub(super) fn ends(&mut self, core: &Core, how: Ended) {
         if let Some(tracer) = &mut self.0 {
             // The last word does not count among a session's lines.
             tracer.lines = 0;

@@ -73,6 +73,11 @@ impl Connection {
         self.ring.inner.borrow().slots[self.index as usize].sending
     }
 
+    /// Whether nothing can be sent any more.
+    pub fn is_lost(&self) -> bool {
+        self.ring.inner.borrow().slots[self.index as usize].failed
+    }
+
     /// Whether the bytes given last have been sent. Only then may more be given.
     pub fn poll_sent(&self, context: &Context<'_>) -> Poll<Result<(), Lost>> {
         let mut inner = self.ring.inner.borrow_mut();
