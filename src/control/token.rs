@@ -9,9 +9,13 @@ use super::random;
 use crate::store::TokenHash;
 use aws_lc_rs::hmac;
 use std::fmt;
+use zeroize::Zeroize as _;
 
 /// Random bytes in a token: 160 bits.
 const TOKEN_BYTES: usize = 20;
+
+/// More than the stack that one hash takes.
+const TRACES_BYTES: usize = 8 << 10;
 
 /// What every token begins with, so that people and secret scanners know one when they see it.
 const PREFIX: &str = "mf_";
@@ -30,11 +34,26 @@ impl TokenKey {
     /// The hash of what somebody presents as a token.
     #[must_use]
     pub fn hash(&self, presented: &[u8]) -> TokenHash {
+        let hash = self.hash_leaving_traces(presented);
+        overwrite_the_stack_below();
+        hash
+    }
+
+    /// The library works on the stack, and leaves what it hashed there.
+    #[inline(never)]
+    fn hash_leaving_traces(&self, presented: &[u8]) -> TokenHash {
         let tag = hmac::sign(&self.0, presented);
         let mut hash = [0; 32];
         hash.copy_from_slice(tag.as_ref());
         TokenHash(hash)
     }
+}
+
+/// Overwrites what functions that were called before from the same place have left behind.
+#[inline(never)]
+fn overwrite_the_stack_below() {
+    let mut left = [0_u8; TRACES_BYTES];
+    left.zeroize();
 }
 
 impl fmt::Debug for TokenKey {
