@@ -6,7 +6,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than the server may take in a run.
+const PATIENCE: Duration = Duration::from_secs(150);
 /// The most that an answer may be: a page of a list, or the page of metrics.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 

@@ -157,7 +157,7 @@ impl Default for Load {
             kind: Kind::Send,
             sessions: 1,
             messages: 1,
-            seconds_max: 60.0,
+            seconds_max: 120.0,
             rate: None,
             per_connection: 0,
             size: Size::Fixed(4096),
