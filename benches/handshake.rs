@@ -1,0 +1,196 @@
+//! What a TLS handshake costs the server: ours, through `edge/tls.rs`, and rustls's own buffered server with the very same
+//! settings.
+//!
+//! Run with `cargo bench --bench handshake`. Client and server talk in this process, without sockets; only the server's part is
+//! counted, in CPU time of the thread, so that what else the machine does matters little. Both kinds take turns, and the
+//! median counts. A full handshake of ours may take [`RATIO_MAX`] of rustls's own, else the run fails.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it reports")]
+
+use mayfly::config::Config;
+use mayfly::edge::live::Live;
+use mayfly::edge::tls::{Progress, Tls};
+use rustix::time::{ClockId, clock_gettime};
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig, ServerConnection,
+    SignatureScheme, SupportedProtocolVersion, version,
+};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a full handshake may cost, as a multiple of rustls's own.
+const RATIO_MAX: f64 = 1.25;
+
+/// Handshakes of each kind whose median counts, and those before them that do not.
+const ROUNDS: usize = 400;
+const WARM_UP: usize = 40;
+
+fn main() -> ExitCode {
+    let live = Live::new(&Config::default(), None, 2026).expect("a certificate can be made");
+    let server = live.tls_of(0);
+    let mut too_dear = false;
+    println!("handshake          rustls's own         ours  ratio");
+    for (name, version, resumed) in [
+        ("TLS 1.3, full", &version::TLS13, false),
+        ("TLS 1.2, full", &version::TLS12, false),
+        ("TLS 1.3, resumed", &version::TLS13, true),
+    ] {
+        let mut client = client(version);
+        if !resumed {
+            client.resumption = Resumption::disabled();
+        }
+        let (theirs, ours) = medians(&Arc::new(client), &server);
+        let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
+        let micros = |span: Duration| span.as_secs_f64() * 1e6;
+        println!(
+            "{name:17} {:10.1} us {:10.1} us {ratio:6.2}",
+            micros(theirs),
+            micros(ours)
+        );
+        too_dear |= !resumed && ratio > RATIO_MAX;
+    }
+    match too_dear {
+        true => {
+            eprintln!("a full handshake costs more than {RATIO_MAX} of rustls's own");
+            ExitCode::FAILURE
+        }
+        false => ExitCode::SUCCESS,
+    }
+}
+
+/// What the server spends on a handshake: rustls's own, ours.
+fn medians(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> (Duration, Duration) {
+    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+    for round in 0..WARM_UP + ROUNDS {
+        let buffered = ServerConnection::new(Arc::clone(server)).expect("it can be used");
+        let own = handshake(client, Buffered(buffered));
+        let unbuffered = Tls::new(Arc::clone(server)).expect("it can be used");
+        let through = handshake(client, Unbuffered(unbuffered));
+        if round >= WARM_UP {
+            theirs.push(own);
+            ours.push(through);
+        }
+    }
+    (median(theirs), median(ours))
+}
+
+fn median(mut all: Vec<Duration>) -> Duration {
+    all.sort_unstable();
+    all[all.len() / 2]
+}
+
+/// A server of either kind.
+trait Server {
+    /// Takes what the client sent and answers it; says whether the handshake is done.
+    fn take(&mut self, sent: &[u8], answer: &mut Vec<u8>) -> bool;
+}
+
+struct Buffered(ServerConnection);
+
+impl Server for Buffered {
+    fn take(&mut self, mut sent: &[u8], answer: &mut Vec<u8>) -> bool {
+        while !sent.is_empty() {
+            self.0.read_tls(&mut sent).expect("it is in memory");
+            self.0.process_new_packets().expect("a sound handshake");
+        }
+        while self.0.wants_write() {
+            self.0.write_tls(answer).expect("it is in memory");
+        }
+        !self.0.is_handshaking()
+    }
+}
+
+struct Unbuffered(Tls);
+
+impl Server for Unbuffered {
+    fn take(&mut self, sent: &[u8], answer: &mut Vec<u8>) -> bool {
+        let progress = self.0.receive(sent, &mut Vec::new(), answer);
+        progress.expect("a sound handshake") == Progress::Established
+    }
+}
+
+/// One handshake; says what the server spent on it.
+fn handshake(config: &Arc<ClientConfig>, mut server: impl Server) -> Duration {
+    let name = "mayfly.test".try_into().expect("a name");
+    let mut client = ClientConnection::new(Arc::clone(config), name).expect("it can be used");
+    let mut spent = Duration::ZERO;
+    loop {
+        let (mut sent, mut answer) = (Vec::new(), Vec::new());
+        while client.wants_write() {
+            client.write_tls(&mut sent).expect("it is in memory");
+        }
+        let began = cpu_time();
+        let done = server.take(&sent, &mut answer);
+        spent += cpu_time() - began;
+        let mut answer = answer.as_slice();
+        while !answer.is_empty() {
+            client.read_tls(&mut answer).expect("it is in memory");
+            client.process_new_packets().expect("a sound handshake");
+        }
+        if done && !client.is_handshaking() && !client.wants_write() {
+            return spent;
+        }
+    }
+}
+
+/// What this thread has had of the processor.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// A client of this version that asks for no proof: what it does is not counted.
+fn client(version: &'static SupportedProtocolVersion) -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[version])
+        .expect("it has this version")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Credulous))
+        .with_no_client_auth()
+}
+
+#[derive(Debug)]
+struct Credulous;
+
+impl ServerCertVerifier for Credulous {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        aws_lc_rs::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
