@@ -170,7 +170,7 @@ impl Run {
 /// A load by hand.
 #[derive(Debug, Args)]
 pub(crate) struct Send {
-    /// Where to: an address of 127.0.0.0/8 or [::1], with its port.
+    /// Where to: an address of 127.0.0.0/8 or `[::1]`, with its port.
     to: SocketAddr,
     /// Connections at a time.
     #[arg(short = 's', long, default_value_t = 10)]

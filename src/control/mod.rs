@@ -6,7 +6,7 @@
 //! bounded inboxes, and whoever reads slowly is dropped.
 //!
 //! There is no TLS here (a reverse proxy's job), no CORS, no redirect, and no token in any log line or error; no cookie
-//! and no token in a URL, but where an API of another service asks for it ([`compat`]).
+//! and no token in a URL, but where an API of another service asks for it (`compat`).
 
 mod answer;
 mod api;
