@@ -113,7 +113,7 @@ impl Run {
         let folder = Path::new("loadtest/scenarios");
         if self.list {
             for name in scenario::names(folder)? {
-                println!("{name:<16}{}", Scenario::named(folder, &name, false)?.title);
+                println!("{name:<20}{}", Scenario::named(folder, &name, false)?.title);
             }
             return Ok(true);
         }
