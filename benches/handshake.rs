@@ -13,16 +13,19 @@ use mayfly::edge::live::Live;
 use mayfly::edge::tls::{Progress, Tls};
 use rustix::time::{ClockId, clock_gettime};
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig, ServerConnection,
-    SignatureScheme, SupportedProtocolVersion, version,
+    ClientConfig, ClientConnection, ServerConfig, ServerConnection, SupportedProtocolVersion,
+    version,
 };
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+
+#[path = "../tests/gateway/anybody.rs"]
+mod anybody;
+
+use anybody::Anybody;
 
 /// What a full handshake may cost, as a multiple of rustls's own.
 const RATIO_MAX: f64 = 1.25;
@@ -145,52 +148,13 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// A client of this version that asks for no proof: what it does is not counted.
+/// A client of this version. What it does is not counted.
 fn client(version: &'static SupportedProtocolVersion) -> ClientConfig {
-    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[version])
         .expect("it has this version")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Credulous))
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
         .with_no_client_auth()
-}
-
-#[derive(Debug)]
-struct Credulous;
-
-impl ServerCertVerifier for Credulous {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }

@@ -7,9 +7,8 @@
 
 mod gateway;
 
-use gateway::{Client, Gateway, OPEN_DOORS, PATIENCE};
+use gateway::{Client, Gateway, OPEN_DOORS, PATIENCE, tools};
 use mayfly::edge::ring::process::own_descriptor_table;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -25,14 +24,9 @@ const RESIDENT_BYTES_EACH: u64 = 4 << 10;
 
 /// How many connections one table of descriptors has room for, with the limit raised as far as it goes.
 fn table_max() -> usize {
-    let files = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: files.maximum,
-        maximum: files.maximum,
-    };
-    setrlimit(Resource::Nofile, raised).expect("raised");
+    let files = tools::raise_the_limit_on_files();
     let spare = 500;
-    files.maximum.map_or(THREAD_MAX, |files| {
+    files.map_or(THREAD_MAX, |files| {
         usize::try_from(files).unwrap_or(THREAD_MAX) - spare
     })
 }

@@ -6,8 +6,7 @@
 
 mod gateway;
 
-use gateway::{Gateway, OPEN_DOORS, PATIENCE, request};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use gateway::{Gateway, OPEN_DOORS, PATIENCE, request, tools};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
@@ -32,12 +31,7 @@ fn keep_alive(to: SocketAddr) -> TcpStream {
 
 #[test]
 fn k06_ten_thousand_idle_connections_cost_little_and_are_ended() {
-    let files = getrlimit(Resource::Nofile).maximum;
-    let raised = Rlimit {
-        current: files,
-        maximum: files,
-    };
-    setrlimit(Resource::Nofile, raised).expect("raised");
+    tools::raise_the_limit_on_files();
     let gateway = Gateway::start(&format!(
         "{OPEN_DOORS}\n[http]\nconnections_per_client_max = 0\nconnections_max = {IDLE}\nheader_timeout = \"30s\"\n"
     ));

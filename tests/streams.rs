@@ -7,8 +7,7 @@
 
 mod gateway;
 
-use gateway::{Gateway, OPEN_DOORS, PATIENCE, request};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use gateway::{Gateway, OPEN_DOORS, PATIENCE, request, tools};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
@@ -88,12 +87,7 @@ fn resident(gateway: &Gateway) -> u64 {
 
 #[test]
 fn ten_thousand_open_streams_cost_little_and_leave_nothing() {
-    let files = getrlimit(Resource::Nofile).maximum;
-    let raised = Rlimit {
-        current: files,
-        maximum: files,
-    };
-    setrlimit(Resource::Nofile, raised).expect("raised");
+    tools::raise_the_limit_on_files();
     let gateway = Gateway::start(&format!(
         "{OPEN_DOORS}\n[http]\nconnections_per_client_max = 0\nconnections_max = {}\nheartbeat = \"1h\"\n\
          [store]\nwatchers_max = {}\n[compatibility]\nmail_tm = true\n",

@@ -17,9 +17,10 @@ use crate::policy::recipients;
 use crate::store::{Holder, TokenHash};
 use arc_swap::ArcSwap;
 use axum::body::{Body, Bytes};
-use axum::http::{Method, Response, StatusCode};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::{Map, Value};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, watch};
 
@@ -171,6 +172,38 @@ pub(super) async fn whole_body(app: &App, body: Body) -> Result<Bytes, Problem> 
         Err(why) if why.is::<LengthLimitError>() => Err(Problem::BodyTooLarge),
         Err(_) => Err(Problem::BadBody("The body of the request is malformed.")),
     }
+}
+
+/// The JSON object that is the body of a request; none at all counts as an empty object. It must be of one of these types,
+/// which forms of other sites cannot send (nor anything else that is not a form's).
+pub(super) async fn json_object(
+    app: &App,
+    request: Request<Body>,
+    types: &[&str],
+    malformed: &'static str,
+) -> Result<Map<String, Value>, Problem> {
+    let (parts, body) = request.into_parts();
+    let kind = parts.headers.get(header::CONTENT_TYPE);
+    if !kind.is_none_or(|kind| is_one_of(kind, types)) {
+        return Err(Problem::MediaType);
+    }
+    let body = whole_body(app, body).await?;
+    if body.trim_ascii().is_empty() {
+        return Ok(Map::new());
+    }
+    if kind.is_none() {
+        return Err(Problem::MediaType);
+    }
+    serde_json::from_slice(&body).map_err(|_| Problem::BadBody(malformed))
+}
+
+/// Whether a content type is one of these, whatever its parameters.
+fn is_one_of(kind: &HeaderValue, types: &[&str]) -> bool {
+    let essence = kind.as_bytes().split(|byte| *byte == b';').next();
+    let essence = essence.unwrap_or_default().trim_ascii();
+    types
+        .iter()
+        .any(|known| essence.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// The answer to a path that nothing has.

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, unused_imports)] // Each test file uses its part of this.
 
+pub mod anybody;
 pub mod http;
 pub mod smtp;
 pub mod tools;

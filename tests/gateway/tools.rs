@@ -1,7 +1,7 @@
 //! Other people's programs, run to their end.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open, setrlimit};
 use std::io::Write as _;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -15,6 +15,17 @@ pub fn program(name: &str) -> Command {
         .env("PATH", path)
         .args(["--kill-after=5", "120", name]);
     command
+}
+
+/// Lets this process, and those that it starts, open as many files as the machine allows; says how many, if not any number.
+pub fn raise_the_limit_on_files() -> Option<u64> {
+    let files = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit {
+        current: files,
+        maximum: files,
+    };
+    setrlimit(Resource::Nofile, raised).expect("raised");
+    files
 }
 
 /// Runs a program to its end with this input.

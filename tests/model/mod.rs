@@ -352,12 +352,16 @@ impl Pair {
         Ok(())
     }
 
+    /// All that the shard shows.
+    fn listed(&mut self, holder: &Holder) -> Vec<Entry> {
+        self.shard
+            .list(holder, Sequence(0), usize::MAX, self.now)
+            .unwrap_or_default()
+    }
+
     fn delete(&mut self, who: &Who, pick: Index) -> Result<(), TestCaseError> {
         let holder = self.holder(who);
-        let listed = self
-            .shard
-            .list(&holder, Sequence(0), usize::MAX, self.now)
-            .unwrap_or_default();
+        let listed = self.listed(&holder);
         let found = self.held(who);
         if listed.is_empty() {
             let deleted = self.shard.delete(&holder, Sequence(1 << 40), self.now);
@@ -375,10 +379,7 @@ impl Pair {
 
     fn mark(&mut self, who: &Who, pick: Index, seen: bool) -> Result<(), TestCaseError> {
         let holder = self.holder(who);
-        let listed = self
-            .shard
-            .list(&holder, Sequence(0), usize::MAX, self.now)
-            .unwrap_or_default();
+        let listed = self.listed(&holder);
         let found = self.held(who);
         if listed.is_empty() {
             let number = Sequence(1 << 40);

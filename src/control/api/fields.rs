@@ -1,10 +1,10 @@
 //! The body of a request: a JSON object whose fields are taken one by one, so that what is left is what we do not
 //! know, and every mistake can be told by its name.
 
-use crate::control::app::{App, whole_body};
+use crate::control::app::{App, json_object};
 use crate::control::problem::Problem;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, header};
+use axum::http::Request;
 use serde_json::{Map, Number, Value};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -27,22 +27,9 @@ pub(super) struct Fields {
 impl Fields {
     /// Reads the body; none at all counts as an empty object.
     pub(super) async fn read(app: &App, request: Request<Body>) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
-        let kind = parts.headers.get(header::CONTENT_TYPE);
-        // Forms of other sites cannot send this type (nor anything else that is not a form's).
-        if !kind.is_none_or(is_json) {
-            return Err(Problem::MediaType);
-        }
-        let body = whole_body(app, body).await?;
-        if body.trim_ascii().is_empty() {
-            return Ok(Self::new(Map::new()));
-        }
-        if kind.is_none() {
-            return Err(Problem::MediaType);
-        }
-        serde_json::from_slice(&body)
-            .map(Self::new)
-            .map_err(|_| Problem::BadBody("The body must be a JSON object."))
+        let types = &["application/json"];
+        let left = json_object(app, request, types, "The body must be a JSON object.").await?;
+        Ok(Self::new(left))
     }
 
     const fn new(left: Map<String, Value>) -> Self {
@@ -191,13 +178,4 @@ pub(super) fn ttl_schema() -> Schema {
 fn plain(name: String) -> Option<String> {
     let letters = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     (name.len() <= 24 && name.bytes().all(letters)).then_some(name)
-}
-
-fn is_json(kind: &HeaderValue) -> bool {
-    let essence = kind.as_bytes().split(|byte| *byte == b';').next();
-    essence.is_some_and(|essence| {
-        essence
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"application/json")
-    })
 }

@@ -52,8 +52,8 @@ pub(super) fn routes() -> Router<Arc<App>> {
             "/serve/mailbox/{name}/{id}/attach/{index}/{file}",
             get(rest::attachment),
         )
-        .route("/api/v1/monitor/messages", get(monitor::all_v1))
-        .route("/api/v1/monitor/messages/{name}", get(monitor::one_v1))
-        .route("/api/v2/monitor/messages", get(monitor::all_v2))
-        .route("/api/v2/monitor/messages/{name}", get(monitor::one_v2))
+        .route("/api/v1/monitor/messages", get(monitor::all::<1>))
+        .route("/api/v1/monitor/messages/{name}", get(monitor::one::<1>))
+        .route("/api/v2/monitor/messages", get(monitor::all::<2>))
+        .route("/api/v2/monitor/messages/{name}", get(monitor::one::<2>))
 }

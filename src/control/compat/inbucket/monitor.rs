@@ -55,6 +55,16 @@ enum Version {
     Two,
 }
 
+impl Version {
+    /// That of the API with this number.
+    const fn of(number: u8) -> Self {
+        match number {
+            1 => Self::One,
+            _ => Self::Two,
+        }
+    }
+}
+
 /// Something that happened in a public mailbox, as a core tells it.
 enum Heard {
     Arrived(Address, Entry),
@@ -285,42 +295,26 @@ fn stored(header: &str) -> String {
 
 type Answer = Result<Response, Problem>;
 
-pub(super) async fn all_v1(
+/// The monitor of all public mailboxes.
+pub(super) async fn all<const VERSION: u8>(
     State(app): State<Arc<App>>,
     Extension(kept): Extension<Kept>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Answer {
-    open(&app, kept, &headers, upgrade, None, Version::One)
+    open(&app, kept, &headers, upgrade, None, Version::of(VERSION))
 }
 
-pub(super) async fn all_v2(
-    State(app): State<Arc<App>>,
-    Extension(kept): Extension<Kept>,
-    headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
-) -> Answer {
-    open(&app, kept, &headers, upgrade, None, Version::Two)
-}
-
-pub(super) async fn one_v1(
+/// The monitor of one.
+pub(super) async fn one<const VERSION: u8>(
     State(app): State<Arc<App>>,
     Extension(kept): Extension<Kept>,
     Path(name): Path<String>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Answer {
-    open(&app, kept, &headers, upgrade, Some(&name), Version::One)
-}
-
-pub(super) async fn one_v2(
-    State(app): State<Arc<App>>,
-    Extension(kept): Extension<Kept>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
-) -> Answer {
-    open(&app, kept, &headers, upgrade, Some(&name), Version::Two)
+    let version = Version::of(VERSION);
+    open(&app, kept, &headers, upgrade, Some(&name), version)
 }
 
 fn open(
