@@ -37,9 +37,10 @@ pub mod control;
 #[cfg(feature = "server")]
 pub mod edge;
 
-// Floor 6: both planes, started and stopped; and the command line.
+// Floor 6: both planes, started and stopped.
 #[cfg(feature = "server")]
 pub mod server;
 
+// Floor 7: what a person asks for at a terminal.
 #[cfg(feature = "server")]
 pub mod cli;

@@ -45,11 +45,8 @@ const MAY_USE: &[(&str, &str)] = &[
         "server",
         "clock filter metrics settings slab mail wheel policy reading smtp store config edge control",
     ),
-    // Beside it: what a person asks for at a terminal.
-    (
-        "cli",
-        "clock metrics settings policy smtp store config edge control server",
-    ),
+    // Floor 7: what a person asks for at a terminal.
+    ("cli", "settings config edge control server"),
 ];
 
 /// Rooms of the outer ring, which may have sockets, threads and clocks.

@@ -197,11 +197,7 @@ impl Client {
             0
         };
         if let Some(code) = first_refusal(wire, replies).await? {
-            // With a recipient refused the rest may stand; then it is not what this load wanted to send.
-            if wire.reply().await? == 354 {
-                wire.send(&[b".\r\n"]).await?;
-                wire.reply().await?;
-            }
+            // For the other recipients there may be a 354: the connection ends before there is a message for them.
             return Ok(Outcome::Refused(code));
         }
         let code = wire.reply().await?;

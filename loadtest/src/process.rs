@@ -68,6 +68,11 @@ pub(crate) fn cpu_seconds(root: u32) -> f64 {
     used.sum::<f64>() / ticks_per_second()
 }
 
+/// CPU seconds of one process. Cheap: for sampling.
+pub(crate) fn cpu_seconds_alone(pid: u32) -> f64 {
+    stat(pid).map_or(0.0, |fields| used_ticks(&fields)) / ticks_per_second()
+}
+
 /// CPU seconds of this process alone.
 pub(crate) fn own_cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);

@@ -39,9 +39,6 @@ pub(crate) struct Scenario {
     /// How it is known that nothing was lost.
     #[serde(default)]
     pub(crate) counting: Counting,
-    /// Whether the listener expects a PROXY header.
-    #[serde(default)]
-    pub(crate) proxy: bool,
     /// Seconds between two steps.
     #[serde(default)]
     pub(crate) pause_seconds: f64,
@@ -103,6 +100,14 @@ impl Scenario {
             return Err(Failure::new(format!(
                 "pause_seconds: up to {PAUSE_SECONDS_MAX}"
             )));
+        }
+        // The listener waits for a header or does not.
+        if self
+            .loads
+            .iter()
+            .any(|load| load.proxy != self.loads[0].proxy)
+        {
+            return Err(Failure::new("proxy: all loads or none"));
         }
         for (index, load) in self.loads.iter().enumerate() {
             load.check()?;

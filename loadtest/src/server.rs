@@ -45,7 +45,7 @@ impl Server {
         scenario: &Scenario,
     ) -> Result<Self, Failure> {
         let any = "127.0.0.1:0";
-        let smtp = if scenario.proxy {
+        let smtp = if scenario.loads.iter().any(|load| load.proxy) {
             format!("[{{ address = \"{any}\", proxy_from = [\"127.0.0.0/8\"] }}]")
         } else {
             any.to_owned()

@@ -1,7 +1,7 @@
 //! TLS of the generator: it believes every certificate, because the server under test makes its own at every start.
 
-use rustls::client::Resumption;
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
 use std::sync::{Arc, OnceLock};

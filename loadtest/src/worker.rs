@@ -299,8 +299,8 @@ async fn session(shared: Rc<Shared>, work: Rc<Work>, number: u32) {
         let outcome = client.message(&mut open, &shared, message).await;
         work.settle(&shared, message, meant, outcome);
         carried += 1;
-        let usable =
-            matches!(outcome, Outcome::Accepted { .. } | Outcome::Refused(400..=420 | 422..));
+        // A refusal leaves a transaction behind, or data without an end: such a connection carries nothing more.
+        let usable = matches!(outcome, Outcome::Accepted { .. });
         if usable && (load.per_connection == 0 || carried < load.per_connection) {
             wire = Some(open);
         } else {

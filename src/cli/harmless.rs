@@ -3,7 +3,9 @@
 //! A terminal obeys control characters: they move its cursor, change its title, answer in the user's name, or hide what
 //! they print. Direction marks of Unicode show text in another order than it has. None of that may come from a mail.
 
+use serde_json::Value;
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// What stands for a character that a terminal would obey.
 const REPLACEMENT: char = '\u{fffd}';
@@ -33,6 +35,21 @@ fn replaced(text: &str, is_layout: impl Fn(char) -> bool) -> Cow<'_, str> {
         false => character,
     };
     Cow::Owned(text.chars().map(shown).collect())
+}
+
+/// JSON in which such characters are escaped: programs read the same, and no terminal obeys.
+pub(super) fn json(value: &Value) -> String {
+    let mut shown = String::new();
+    for character in value.to_string().chars() {
+        if !obeyed(character) {
+            shown.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]).iter() {
+            let _ = write!(shown, "\\u{unit:04x}");
+        }
+    }
+    shown
 }
 
 /// Whether a terminal does something else with it than print it: C0, DEL and C1 controls, separators of lines and
@@ -77,6 +94,14 @@ mod tests {
         }
         assert_eq!(line("a\nb\tc\r\nd"), "a\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}d");
         assert_eq!(lines("a\nb\tc\r\nd\re"), "a\nb\tc\nd\u{fffd}e");
+    }
+
+    #[test]
+    fn json_says_the_same_with_nothing_to_obey() {
+        let value = serde_json::json!({ "subject": "\u{1b}\u{7f}\u{9b}2J\u{202e}\u{e0041}" });
+        let shown = json(&value);
+        assert!(!shown.contains(obeyed), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).expect("JSON"), value);
     }
 
     #[test]

@@ -53,9 +53,11 @@ impl Base {
     /// Reads `http://host:port`, `https://host/path`; a slash at the end counts for nothing.
     pub(super) fn parse(text: &str) -> Result<Self, Failure> {
         let wrong = |why: &str| {
+            // What stands before an @ may be a password.
+            let shown = text.rsplit('@').next().unwrap_or_default();
             Failure::usage(format!(
                 "{:?} is not the URL of a server",
-                harmless::line(text)
+                harmless::line(shown)
             ))
             .because(why)
             .fix("write it like http://127.0.0.1:8025 or https://mail.example.com")
@@ -440,19 +442,13 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     )
 }
 
-/// An error with all that is behind it. hyper's own words for the outermost add nothing.
+/// What is at the bottom of an error. hyper's own words for what is around it add nothing.
 fn causes(why: &dyn std::error::Error) -> String {
-    let mut words = Vec::new();
-    let mut next = why.source();
-    while let Some(cause) = next {
-        words.push(cause.to_string());
-        next = cause.source();
+    let mut cause = why;
+    while let Some(next) = cause.source() {
+        cause = next;
     }
-    let words = match words.last() {
-        Some(last) => last.clone(),
-        None => why.to_string(),
-    };
-    harmless::line(&words).into_owned()
+    harmless::line(&cause.to_string()).into_owned()
 }
 
 /// The problems of the API (docs/api.md), for a person.
@@ -531,6 +527,7 @@ mod tests {
             let why = Base::parse(text).expect_err(text);
             assert_eq!(why.exit, Exit::Usage, "{text}");
             assert!(why.fix.is_some());
+            assert!(!why.to_string().contains("secret"), "{why}");
         }
     }
 

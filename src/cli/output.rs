@@ -30,6 +30,17 @@ pub(super) fn tell(message: impl Display) {
     let _ = writeln!(io::stderr(), "{message}");
 }
 
+/// How a command ends; a failure is told, as JSON where that was asked for.
+pub(super) fn ended(done: Result<Exit, Failure>, json: bool) -> Exit {
+    done.unwrap_or_else(|failure| {
+        match json {
+            true => tell(failure.json()),
+            false => tell(&failure),
+        }
+        failure.exit
+    })
+}
+
 /// How stdout is to be written to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terminal {

@@ -1,6 +1,6 @@
 //! Completions for shells, and pages for `man`, made of the arguments as they are declared.
 
-use super::output::{print_data, tell};
+use super::output::{ended, print_data};
 use super::{Arguments, Exit, Failure};
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
@@ -37,7 +37,7 @@ pub fn completions(arguments: &CompletionsArguments) -> Exit {
         "mayfly",
         &mut script,
     );
-    ended(print_data(&script))
+    ended(print_data(&script).map(|()| Exit::Fine), false)
 }
 
 /// Prints or writes pages for `man`.
@@ -45,20 +45,11 @@ pub fn completions(arguments: &CompletionsArguments) -> Exit {
 pub fn man(arguments: &ManArguments) -> Exit {
     let mut root = Arguments::command().disable_help_subcommand(true);
     root.build();
-    match &arguments.out {
-        Some(folder) => ended(write_all(root, folder.clone())),
-        None => ended(page_of(&root, &arguments.command).and_then(|page| print_data(&page))),
-    }
-}
-
-fn ended(done: Result<(), Failure>) -> Exit {
-    match done {
-        Ok(()) => Exit::Fine,
-        Err(failure) => {
-            tell(&failure);
-            failure.exit
-        }
-    }
+    let done = match &arguments.out {
+        Some(folder) => write_all(root, folder.clone()),
+        None => page_of(&root, &arguments.command).and_then(|page| print_data(&page)),
+    };
+    ended(done.map(|()| Exit::Fine), false)
 }
 
 fn page_of(root: &clap::Command, words: &[String]) -> Result<Vec<u8>, Failure> {

@@ -127,6 +127,8 @@ impl Place {
         let mut name = self.0.clone().into_os_string();
         name.push(format!(".{}", std::process::id()));
         let path = PathBuf::from(name);
+        // Left by a process of this number that was killed; `create_new` still follows nobody's link.
+        let _ = fs::remove_file(&path);
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -183,5 +185,21 @@ impl Drop for Draft {
     /// One that was not kept, or could not be, is of no use.
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draft_that_was_left_behind_is_in_nobodys_way() {
+        let folder = std::env::temp_dir().join(format!("mayfly-draft-{}", std::process::id()));
+        let place = Place(folder.join("mailbox.json"));
+        // As if the process were killed: what would remove it never runs.
+        std::mem::forget(place.prepare().expect("a draft"));
+        let again = place.prepare();
+        let _ = fs::remove_dir_all(&folder);
+        assert!(again.is_ok(), "{again:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! `mayfly status`: how a mayfly does, asked on the operator's side.
 
 use super::http::{Base, Call, Client};
-use super::output::{Ink, Terminal, print_data, tell};
+use super::output::{Ink, Terminal, ended, print_data};
 use super::{Exit, Failure, harmless};
 use crate::control::status::Status;
 use clap::Args;
@@ -48,16 +48,7 @@ pub struct StatusArguments {
 /// Shows how a mayfly does. It is a failure when it takes no mail.
 #[must_use]
 pub fn run(arguments: &StatusArguments) -> Exit {
-    match show(arguments) {
-        Ok(exit) => exit,
-        Err(failure) => {
-            match arguments.json {
-                true => tell(failure.json()),
-                false => tell(&failure),
-            }
-            failure.exit
-        }
-    }
+    ended(show(arguments), arguments.json)
 }
 
 fn show(arguments: &StatusArguments) -> Result<Exit, Failure> {
@@ -65,7 +56,7 @@ fn show(arguments: &StatusArguments) -> Result<Exit, Failure> {
     let answer = client.json(&Call::get("/status", None))?;
     let status = read(&client, answer.clone())?;
     let text = match arguments.json {
-        true => format!("{answer}\n"),
+        true => harmless::json(&answer) + "\n",
         false => in_words(&status, Terminal::of_stdout()),
     };
     print_data(text.as_bytes())?;

@@ -126,7 +126,8 @@ sections! {
     /// The HTTP API.
     http: Http, restart Restart::Only(&["rate_clients_max"]);
     /// APIs of other services that answer beside ours.
-    compatibility: Compatibility, restart Restart::Only(&["passwords_at_once"]);
+    // An unknown address must cost what a known one does: costs last as long as hashes do.
+    compatibility: Compatibility, restart Restart::Only(&["password_memory", "password_passes", "passwords_at_once"]);
     /// Who may create more than others.
     plans: policy::plans::Plans, restart Restart::None;
     /// How messages are taken apart for people to read.

@@ -109,7 +109,7 @@ impl Asked {
 
 /// Answers a request of the public side, if its client has not sent too many.
 ///
-/// A stream that opens does not count, even for a client that has used up its requests; one that does
+/// A stream that a token opens does not count, even for a client that has used up its requests; one that does
 /// not open counts like any other request, or streams would be a way to try tokens without end.
 async fn limited(
     app: &App,
@@ -128,16 +128,14 @@ async fn limited(
         Verdict::Pass(standing) => (true, standing),
         Verdict::Refuse(standing) => (false, standing),
     };
-    let mut response = if passed || asked.is_stream {
+    // A monitor needs no secret: each one that is opened counts.
+    let is_free = asked.is_stream && asked.route != Route::Inbucket;
+    let mut response = if passed || is_free {
         checked(app, router, asked, request).await
     } else {
         Problem::TooManyRequests(standing.reset_secs).into_response()
     };
-    let has_opened = matches!(
-        response.status(),
-        StatusCode::OK | StatusCode::SWITCHING_PROTOCOLS
-    );
-    let opened = asked.is_stream && has_opened;
+    let opened = is_free && response.status() == StatusCode::OK;
     if opened && passed {
         let now = app.cores.now();
         app.rate(|rate| rate.forgive(client, now));

@@ -26,7 +26,7 @@ use utoipa::IntoParams;
 const WAITING_EVENTS_MAX: usize = 4;
 
 /// How many messages are made into JSON before other requests get their turn.
-const VIEWS_AT_A_TIME: usize = 8;
+pub(super) const VIEWS_AT_A_TIME: usize = 8;
 
 /// What a list call asks for.
 #[derive(Debug, PartialEq, Eq, IntoParams)]

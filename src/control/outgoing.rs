@@ -27,6 +27,9 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tower::Service as _;
 
+/// The most addresses that a name may lead to. Price: each is judged, with a socket, on the thread that serves HTTP.
+const ADDRESSES_JUDGED_MAX: usize = 64;
+
 /// The most addresses of a name that are tried.
 const ADDRESSES_MAX: usize = 4;
 
@@ -95,9 +98,9 @@ impl Caller {
         time: Duration,
     ) -> Result<Answered, Failure> {
         let deadline = Instant::now() + time;
-        // Its thread goes on whether anybody waits for it or not, so we wait: that bounds how many there are.
-        let addresses = self.addresses(target, rules).await?;
         let call = async {
+            // Its thread goes on when nobody waits any more, and keeps its turn until it ends: that bounds how many there are.
+            let addresses = self.addresses(target, rules).await?;
             let stream = connect(&addresses, deadline).await?;
             let tls = match target.is_https() {
                 true => Some(self.tls().await.ok_or(Failure::Tls)?),
@@ -118,6 +121,9 @@ impl Caller {
         };
         if found.is_empty() {
             return Err(Failure::Name);
+        }
+        if found.len() > ADDRESSES_JUDGED_MAX {
+            return Err(Failure::Forbidden);
         }
         match found.iter().all(|it| may_be_called(it.ip(), rules)) {
             true => Ok(found),

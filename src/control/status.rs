@@ -4,6 +4,7 @@
 
 use super::Phase;
 use super::app::App;
+use crate::clock::Instant;
 use crate::edge::CoreId;
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +16,9 @@ pub struct Status {
     pub version: String,
     /// `starting`, `ready` or `draining`.
     pub phase: String,
-    /// When it was ready, as RFC 3339 writes it.
+    /// When it was ready, as RFC 3339 writes it; empty before.
     pub started_at: String,
-    /// Seconds since then.
+    /// Seconds since then; 0 before.
     pub uptime: u64,
     /// How much strain it is under.
     pub pressure: PressureStatus,
@@ -93,13 +94,17 @@ pub struct LimitsStatus {
 pub(super) fn take(app: &App) -> Status {
     let cores = &app.cores;
     let (now, wall) = (cores.now(), cores.wall());
-    let uptime = wall
-        .unix_secs(now)
-        .saturating_sub(app.metrics.start_time.value());
-    let started_at = wall.rfc3339(crate::clock::Instant::from_micros(
-        now.as_micros()
-            .saturating_sub(uptime.saturating_mul(1_000_000)),
-    ));
+    // 0 until it was ready.
+    let (uptime, started_at) = match app.metrics.start_time.value() {
+        0 => (0, String::new()),
+        start => {
+            let uptime = wall.unix_secs(now).saturating_sub(start);
+            let micros = now
+                .as_micros()
+                .saturating_sub(uptime.saturating_mul(1_000_000));
+            (uptime, wall.rfc3339(Instant::from_micros(micros)))
+        }
+    };
     let phase = match app.phase() {
         Phase::Starting => "starting",
         Phase::Ready => "ready",

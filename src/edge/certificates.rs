@@ -34,16 +34,20 @@ impl Identity {
         &self.names
     }
 
-    /// Whether it is for this name (RFC 6125 section 6.4): exact, or one label under a wildcard.
+    /// Whether it is for this name.
     fn is_for(&self, name: &str) -> bool {
-        self.names.iter().any(|own| {
-            own.eq_ignore_ascii_case(name)
-                || own.strip_prefix("*.").is_some_and(|parent| {
-                    name.split_once('.')
-                        .is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent))
-                })
-        })
+        self.names.iter().any(|own| covers(own, name))
     }
+}
+
+/// Whether a certificate's name is for this one (RFC 6125 section 6.4): exact, or one label under a wildcard.
+#[must_use]
+pub fn covers(own: &str, name: &str) -> bool {
+    own.eq_ignore_ascii_case(name)
+        || own.strip_prefix("*.").is_some_and(|parent| {
+            name.split_once('.')
+                .is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent))
+        })
 }
 
 impl fmt::Debug for Identity {

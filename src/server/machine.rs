@@ -62,19 +62,19 @@ pub(super) fn memory_budget(budget: &Budget) -> u64 {
 
 /// The memory of the machine, or of the tightest cgroup around this process if that is less.
 fn machine_memory() -> u64 {
-    let machine = total_memory().unwrap_or(1 << 30);
-    group_memory().map_or(machine, |group| group.min(machine))
+    let machine = machine_bytes("MemTotal:").unwrap_or(1 << 30);
+    group_bytes("memory.max").map_or(machine, |group| group.min(machine))
 }
 
-/// The memory of the machine in bytes.
-pub(crate) fn total_memory() -> Option<u64> {
+/// What the kernel says of the machine's memory, in bytes: `MemTotal:`, `SwapTotal:`.
+pub(crate) fn machine_bytes(field: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    total_of(&text)
+    bytes_of(&text, field)
 }
 
-/// The memory in bytes that the tightest cgroup around this process leaves it; `None` if none does.
-pub(crate) fn group_memory() -> Option<u64> {
-    group_values("memory.max")
+/// The least that the cgroups around this process say in this file, in bytes; `None` if none limits it.
+pub(crate) fn group_bytes(file: &str) -> Option<u64> {
+    group_values(file)
         .iter()
         .filter_map(|text| text.trim().parse().ok())
         .min()
@@ -96,7 +96,7 @@ fn quota_of(text: &str) -> Option<usize> {
 }
 
 /// What a file says in the cgroup of this process and in all those around it (cgroup v2).
-pub(crate) fn group_values(file: &str) -> Vec<String> {
+fn group_values(file: &str) -> Vec<String> {
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let path = own
         .lines()
@@ -111,10 +111,8 @@ pub(crate) fn group_values(file: &str) -> Vec<String> {
         .collect()
 }
 
-fn total_of(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+fn bytes_of(meminfo: &str, field: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
 }
@@ -126,10 +124,10 @@ mod tests {
     #[test]
     fn the_machine_is_read() {
         assert_eq!(
-            total_of("MemTotal:       24680 kB\nMemFree: 1 kB\n"),
+            bytes_of("MemTotal:       24680 kB\nMemFree: 1 kB\n", "MemTotal:"),
             Some(24680 << 10)
         );
-        assert_eq!(total_of("nothing"), None);
+        assert_eq!(bytes_of("nothing", "MemTotal:"), None);
         assert!(!cpus().is_empty());
         assert_eq!(
             [

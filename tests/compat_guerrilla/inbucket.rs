@@ -1,6 +1,9 @@
 //! The API of Inbucket.
 
 use super::*;
+use gateway::PATIENCE;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
 fn ask(gateway: &Gateway, method: &str, path: &str, body: &str) -> (u16, String) {
     let answer = request(gateway.http, method, path, None, body);
@@ -164,6 +167,22 @@ fn inbucket_js_client_reads_deletes_and_purges() {
 }
 
 #[test]
+fn each_monitor_that_is_opened_counts_as_a_request() {
+    let gateway = Gateway::start(&format!("{SETTINGS}[http]\nrequests_per_minute = 2\n"));
+    let open = || {
+        let mut stream = TcpStream::connect(gateway.http).expect("connected");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
+        let head = "GET /api/v1/monitor/messages HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).expect("answered");
+        String::from_utf8_lossy(&status[9..]).into_owned()
+    };
+    assert_eq!([open(), open(), open()], ["101", "101", "429"]);
+}
+
+#[test]
 fn both_monitors_tell_of_public_mail_and_of_nothing_else() {
     let gateway = start();
     gateway.create("held");
@@ -178,9 +197,9 @@ fn a_monitor_that_does_not_answer_is_sent_away() {
     use std::io::{Read as _, Write as _};
     let settings = format!("{SETTINGS}inbucket_ping = \"1s\"\n");
     let gateway = Gateway::start(&settings);
-    let mut stream = std::net::TcpStream::connect(gateway.http).expect("connected");
+    let mut stream = TcpStream::connect(gateway.http).expect("connected");
     stream
-        .set_read_timeout(Some(gateway::PATIENCE))
+        .set_read_timeout(Some(PATIENCE))
         .expect("set");
     let hello = format!(
         "GET /api/v2/monitor/messages HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

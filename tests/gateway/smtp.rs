@@ -2,6 +2,7 @@
 
 use super::PATIENCE;
 use super::anybody::Anybody;
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};

@@ -353,7 +353,7 @@ impl Pair {
     }
 
     /// All that the shard shows.
-    fn listed(&mut self, holder: &Holder) -> Vec<Entry> {
+    fn listed(&self, holder: &Holder) -> Vec<mayfly::store::Entry> {
         self.shard
             .list(holder, Sequence(0), usize::MAX, self.now)
             .unwrap_or_default()

@@ -1,4 +1,4 @@
-//! No label is made of what a stranger sends: the page has as many series after ten thousand names as after ten.
+//! No label is made of what a stranger sends: the page has as many series after a thousand names as after ten.
 
 use crate::gateway::{Client, Gateway, OPEN_DOORS, http};
 use mayfly::metrics::declarations;

@@ -285,7 +285,7 @@ fn smtp_source(server: &Running, messages: u32) -> Result<(Option<f64>, f64), Fa
         return Ok((None, 0.0));
     };
     loop {
-        let cpu = process::cpu_seconds(child.id());
+        let cpu = process::cpu_seconds_alone(child.id());
         match child.try_wait().map_err(Failure::at("smtp-source"))? {
             Some(status) => {
                 return Ok((status.success().then(|| began.elapsed().as_secs_f64()), cpu));

@@ -100,10 +100,11 @@ fn parse(answer: &[u8]) -> Option<Result<Vec<String>, String>> {
     Some(Ok(found.into_iter().map(|(_, name)| name).collect()))
 }
 
-/// The name at a place, and where it ends. Pointers lead backwards only, so this ends.
+/// The name at a place, and where it ends. Each pointer leads to before where the last one led, so this ends.
 fn name(message: &[u8], mut at: usize) -> Option<(String, usize)> {
     let mut labels = Vec::new();
     let mut end = None;
+    let mut start = at;
     loop {
         let length = *message.get(at)?;
         match length {
@@ -111,7 +112,8 @@ fn name(message: &[u8], mut at: usize) -> Option<(String, usize)> {
             0xc0.. => {
                 let target = usize::from(length & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
                 end.get_or_insert(at + 2);
-                at = Some(target).filter(|target| *target < at)?;
+                start = Some(target).filter(|target| *target < start)?;
+                at = start;
             }
             _ => {
                 let label = message.get(at + 1..at + 1 + usize::from(length))?;
@@ -172,8 +174,9 @@ mod tests {
         for length in 4..whole.len() {
             assert!(read(&whole[..length]).is_err(), "{length}");
         }
-        let circle = answer(0, &[(MX, b"\x00\x14\xc0\x2b")]);
-        assert!(read(&circle).is_err());
+        for circle in [&b"\x00\x14\xc0\x2b"[..], b"\x00\x14\x01a\xc0\x2b"] {
+            assert!(read(&answer(0, &[(MX, circle)])).is_err(), "{circle:?}");
+        }
     }
 
     #[test]

@@ -42,7 +42,10 @@ pub(super) fn gather(path: Option<&Path>, dns: bool) -> Facts {
             .and_then(|limit| u32::try_from(limit).ok()),
         swap: swap(),
         kdump: number("/sys/kernel/kexec_crash_loaded") == Some(1),
-        memory: [machine::total_memory(), machine::group_memory()],
+        memory: [
+            machine::machine_bytes("MemTotal:"),
+            machine::group_bytes("memory.max"),
+        ],
         cpus: machine::cpus().len(),
         ports: ports(in_force),
         clock: process::clock_is_in_step().ok(),
@@ -66,15 +69,8 @@ fn own_tables() -> Result<(), String> {
 
 /// What of the machine's swap the control groups around this process leave it, in bytes.
 fn swap() -> u64 {
-    let machine = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = machine
-        .lines()
-        .find_map(|line| line.strip_prefix("SwapTotal:"));
-    let kib = total.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    machine::group_values("memory.swap.max")
-        .iter()
-        .filter_map(|text| text.trim().parse().ok())
-        .fold(kib.unwrap_or(0) << 10, u64::min)
+    let machine = machine::machine_bytes("SwapTotal:").unwrap_or(0);
+    machine::group_bytes("memory.swap.max").map_or(machine, |group| group.min(machine))
 }
 
 /// Whether a mayfly answers where the settings put the operator's side.

@@ -3,6 +3,7 @@
 use super::facts::{Facts, Finding, Name, Pair};
 use super::judge_machine as machine;
 use crate::config::Config;
+use crate::edge::certificates::covers;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -115,12 +116,7 @@ fn certificate(path: &Path, pair: &Result<Pair, String>, config: &Config, now: i
         return Finding::warn("certificate", found, why).fix("chmod o= on the file with the key");
     }
     let host = &config.server.hostname;
-    let is_for = |name: &String| {
-        let below = name.strip_prefix("*.").zip(host.split_once('.'));
-        name.eq_ignore_ascii_case(host)
-            || below.is_some_and(|(parent, (_, rest))| parent.eq_ignore_ascii_case(rest))
-    };
-    if config.tls.certificates.len() == 1 && !pair.names.iter().any(is_for) {
+    if config.tls.certificates.len() == 1 && !pair.names.iter().any(|own| covers(own, host)) {
         let why = format!(
             "the MX record should lead to server.hostname, {host}, and the certificate be for it"
         );

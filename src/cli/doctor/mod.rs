@@ -8,8 +8,8 @@ mod gather;
 mod judge;
 mod judge_machine;
 
-use super::output::{Ink, Terminal, print_data, tell};
-use super::{Exit, Failure};
+use super::Exit;
+use super::output::{Ink, Terminal, ended, print_data, tell};
 use clap::Args;
 use facts::{Finding, Verdict};
 use serde_json::json;
@@ -55,11 +55,11 @@ pub fn run(arguments: &DoctorArguments) -> Exit {
             count(Verdict::Fail)
         ));
     }
-    match (told, worst) {
-        (Err(Failure { exit, .. }), _) => exit,
-        (Ok(()), Some(Verdict::Fail)) => Exit::Failure,
-        (Ok(()), _) => Exit::Fine,
-    }
+    let exit = match worst {
+        Some(Verdict::Fail) => Exit::Failure,
+        _ => Exit::Fine,
+    };
+    ended(told.map(|()| exit), arguments.json)
 }
 
 fn in_words(findings: &[Finding], terminal: Terminal) -> String {

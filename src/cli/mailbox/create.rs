@@ -84,7 +84,7 @@ pub(super) fn run(connection: &Connection, arguments: &NewArguments) -> Result<(
     }
     draft.keep(&state)?;
     if connection.json {
-        return print_data(format!("{created}\n").as_bytes());
+        return print_data((harmless::json(&created) + "\n").as_bytes());
     }
     print_data(format!("{}\n", harmless::line(&state.address)).as_bytes())?;
     tell(format_args!(

@@ -3,6 +3,7 @@
 use super::access::{Connection, Mailbox};
 use super::message;
 use crate::cli::Failure;
+use crate::cli::harmless;
 use crate::cli::output::{Terminal, print_data, tell};
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ pub(super) fn run(connection: &Connection) -> Result<(), Failure> {
     let (messages, cursor) = all(&mailbox)?;
     if connection.json {
         let list = json!({ "messages": messages, "cursor": cursor });
-        return print_data(format!("{list}\n").as_bytes());
+        return print_data((harmless::json(&list) + "\n").as_bytes());
     }
     if messages.is_empty() {
         tell("the mailbox is empty");

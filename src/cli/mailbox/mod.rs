@@ -8,7 +8,7 @@ mod read;
 mod wait;
 mod watch;
 
-use super::output::{print_data, tell};
+use super::output::{ended, print_data};
 use super::{Exit, Failure};
 use access::Connection;
 use clap::{Args, Subcommand};
@@ -73,24 +73,23 @@ pub fn run(arguments: &MailboxArguments) -> Exit {
         What::List => list::run(connection),
         What::Delete { id } => access::delete(connection, id.as_deref()),
     };
-    match done {
-        Ok(()) => Exit::Fine,
-        Err(failure) => {
-            match connection.json {
-                true => tell(failure.json()),
-                false => tell(&failure),
-            }
-            failure.exit
-        }
-    }
+    ended(done.map(|()| Exit::Fine), connection.json)
 }
+
+/// The longest time that can be given: a year. Times are added to a clock, which has an end.
+const SPAN_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 /// A length of time: `90s`, `5m`, or a number of seconds.
 pub(super) fn span(text: &str) -> Result<Duration, String> {
-    if let Ok(secs) = text.parse() {
-        return Ok(Duration::from_secs(secs));
+    let span = match text.parse() {
+        Ok(secs) => Duration::from_secs(secs),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|why| format!("{why}; write it like 90s or 5m"))?,
+    };
+    match span <= SPAN_MAX {
+        true => Ok(span),
+        false => Err("a year is the most".to_owned()),
     }
-    humantime::parse_duration(text).map_err(|why| format!("{why}; write it like 90s or 5m"))
 }
 
 /// The number of a message or an event, as it stands in a path: digits and nothing else.
@@ -117,6 +116,7 @@ mod tests {
     fn times_are_written_as_in_the_settings_and_ids_are_numbers() {
         assert_eq!(span("90"), Ok(Duration::from_secs(90)));
         assert_eq!(span("1m 30s"), Ok(Duration::from_secs(90)));
+        assert!(span("18446744073709551615").is_err());
         assert!(span("soon").is_err_and(|why| why.contains("90s")));
         assert_eq!(number("07"), Ok("7".to_owned()));
         for wrong in ["", "-1", "../mailbox", "1?x", "99999999999999999999999"] {

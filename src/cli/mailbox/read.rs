@@ -129,7 +129,7 @@ pub(super) fn run(connection: &Connection, arguments: &ReadArguments) -> Result<
     };
     let answer = mailbox.get(&path)?;
     let shown = match (connection.json, headers) {
-        (true, _) => format!("{answer}\n"),
+        (true, _) => harmless::json(&answer) + "\n",
         (false, true) => fields(&answer),
         (false, false) => message::page(&answer, Terminal::of_stdout()),
     };

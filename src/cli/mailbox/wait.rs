@@ -187,7 +187,7 @@ pub(super) fn run(connection: &Connection, arguments: &WaitArguments) -> Result<
     let id = found["id"].as_str().map(str::to_owned);
     mailbox.note(|state| *kind.place(&mut state.taken) = id)?;
     let printed = match connection.json {
-        true => json!({ "kind": kind.word(), "value": value, "message": found }).to_string(),
+        true => harmless::json(&json!({ "kind": kind.word(), "value": value, "message": found })),
         false => harmless::line(&value).into_owned(),
     };
     print_data(format!("{printed}\n").as_bytes())

@@ -162,7 +162,7 @@ impl Screen {
 /// One event as one line of JSON.
 fn as_json(event: &Event) -> String {
     let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
-    json!({ "event": event.name, "id": event.id, "data": data }).to_string()
+    harmless::json(&json!({ "event": event.name, "id": event.id, "data": data }))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ mod scrape;
 mod view;
 
 use super::http::{Call, Client};
-use super::output::{print_data, tell};
+use super::output::{ended, print_data};
 use super::status::{self, Operator};
 use super::{Exit, Failure};
 use clap::Args;
@@ -45,13 +45,7 @@ pub struct TopArguments {
 /// Watches a server until `q`.
 #[must_use]
 pub fn run(arguments: &TopArguments) -> Exit {
-    match watch(arguments) {
-        Ok(()) => Exit::Fine,
-        Err(failure) => {
-            tell(&failure);
-            failure.exit
-        }
-    }
+    ended(watch(arguments).map(|()| Exit::Fine), false)
 }
 
 fn watch(arguments: &TopArguments) -> Result<(), Failure> {

@@ -71,7 +71,7 @@ pub(super) struct WebhookTest {
     /// Whether the call was answered with a status from 200 to 299.
     #[schema(example = true)]
     delivered: bool,
-    /// How it ended. `status`: with any other status; `gone`: with 410, after which nobody is called again; `forbidden`: the name
+    /// How it ended. `status`: with any other status; `gone`: with 410, which ends a webhook unless it is a test; `forbidden`: the name
     /// leads to an address that is not called from here; `name`: it leads nowhere.
     #[schema(example = "delivered")]
     result: TestResult,

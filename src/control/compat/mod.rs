@@ -163,9 +163,6 @@ impl Tongue {
 
     /// An answer in these words. One that is no error stays as it is.
     pub(super) fn put(self, mut answer: Response<Body>) -> Response<Body> {
-        if matches!(self, Self::Ours) {
-            return answer;
-        }
         let Some(problem) = answer.extensions_mut().remove::<Problem>() else {
             return answer;
         };

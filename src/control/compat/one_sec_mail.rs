@@ -4,8 +4,9 @@
 //! and nothing else.
 
 use super::form::Form;
-use super::public::{Named, VIEWS_AT_A_TIME};
+use super::public::Named;
 use crate::control::app::App;
+use crate::control::messages::VIEWS_AT_A_TIME;
 use crate::control::problem::Problem;
 use crate::control::views::messages::headers_of;
 use crate::control::{names, reading};

@@ -13,9 +13,6 @@ use crate::mail::Address;
 use crate::policy::recipients::{first_public, public_mailbox};
 use crate::store::{Entry, Holder, Sequence};
 
-/// How many messages are made into JSON before other requests get their turn.
-pub(super) const VIEWS_AT_A_TIME: usize = 8;
-
 /// A public mailbox that somebody named.
 #[derive(Clone)]
 pub(super) struct Named {

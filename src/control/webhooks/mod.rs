@@ -63,7 +63,9 @@ impl Webhooks {
         Callee {
             id: u64::from_le_bytes(random()),
             url: self.key.hash_bytes(target.as_str().as_bytes()),
-            host: self.key.hash_bytes(target.authority().as_bytes()),
+            host: self
+                .key
+                .hash_bytes(format!("{}:{}", target.authority(), target.port()).as_bytes()),
         }
     }
 }
@@ -280,8 +282,9 @@ impl Dispatcher {
         let metrics = &self.app.metrics;
         if let Some(result) = report.result {
             metrics.webhook_attempts.of(result).add_shared(1);
-            let micros = u64::try_from(report.took.as_micros()).unwrap_or(u64::MAX);
-            metrics.webhook_duration.observe_shared(micros);
+            metrics
+                .webhook_duration
+                .observe_duration_shared(report.took);
         }
     }
 

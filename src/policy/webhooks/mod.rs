@@ -48,7 +48,7 @@ settings! {
         pub urls_max: u32 = 10_000,
         /// Calls at a time. Price: 64 KiB each, and a thread while a name is looked up.
         pub at_once: u32 = 32,
-        /// Calls at a time to one host and port.
+        /// Calls at a time to one host and port; those of a domain's webhook are counted by themselves.
         pub at_once_per_host: u32 = 8,
         /// Calls at a time to one URL.
         pub at_once_per_url: u32 = 4,

@@ -318,6 +318,7 @@ impl<J: Copy> Outbox<J> {
         let Some(endpoint) = self.urls.get_mut(&url) else {
             return Forgotten::default();
         };
+        let host = endpoint.host;
         let before = endpoint.waiting.len();
         endpoint.waiting.retain(|Reverse(it)| !which(&it.job));
         let waiting = before - endpoint.waiting.len();
@@ -329,6 +330,7 @@ impl<J: Copy> Outbox<J> {
             self.settle(*ticket, Ended::Vanished, 0, rules, now);
         }
         self.rest(url, rules, now);
+        self.wake(host, rules, now);
         Forgotten { waiting, running }
     }
 
@@ -404,13 +406,24 @@ impl<J: Copy> Outbox<J> {
         if let Some(load) = self.hosts.get_mut(&host) {
             load.running = load.running.saturating_sub(1);
         }
-        while let Some(next) = self.hosts.get_mut(&host).and_then(|it| it.line.pop_front()) {
+        self.wake(host, rules, now);
+        self.rest(url, rules, now);
+    }
+
+    /// Gives the first in line that can be tried now its turn, if their host has a place. Those that must wait for something
+    /// else leave the line: the agenda knows when.
+    fn wake(&mut self, host: u64, rules: &Rules, now: Instant) {
+        let most = rules.at_once_per_host.max(1);
+        while let Some(load) = self.hosts.get_mut(&host).filter(|it| it.running < most)
+            && let Some(next) = load.line.pop_front()
+        {
             let Some(endpoint) = self.urls.get_mut(&next) else {
                 continue;
             };
             endpoint.in_line = false;
             self.list(next, rules, now);
-            if self.urls.get(&next).is_some_and(|it| it.listed.is_some()) {
+            let listed = self.urls.get(&next).and_then(|it| it.listed);
+            if listed.is_some_and(|(at, _)| at <= now) {
                 break;
             }
         }
@@ -418,7 +431,6 @@ impl<J: Copy> Outbox<J> {
         if self.hosts.get(&host).is_some_and(idle) {
             self.hosts.remove(&host);
         }
-        self.rest(url, rules, now);
     }
 
     /// Gives a URL its place in the agenda, or takes it away. One that is due already keeps its turn.
@@ -468,6 +480,11 @@ impl<J: Copy> Outbox<J> {
                 self.unlist(url);
                 if let Some(gone) = self.urls.remove(&url) {
                     self.states[gone.breaker.state() as usize] -= 1;
+                    if gone.in_line
+                        && let Some(load) = self.hosts.get_mut(&gone.host)
+                    {
+                        load.line.retain(|it| *it != url);
+                    }
                 }
                 return;
             }
@@ -523,6 +540,15 @@ impl<J: Copy> Outbox<J> {
         assert_eq!(self.states, states);
         for (host, load) in &self.hosts {
             assert_eq!(load.running, of_hosts.remove(host).unwrap_or(0));
+            let is_listed = |it: &Endpoint<J>| it.host == *host && it.listed.is_some();
+            assert!(
+                load.running > 0 || load.line.is_empty() || self.urls.values().any(is_listed),
+                "nothing would ever wake a line"
+            );
+            assert!(
+                load.line.iter().all(|url| self.urls.contains_key(url)),
+                "nobody stands in line who is gone"
+            );
         }
         assert!(of_hosts.values().all(|running| *running == 0));
     }

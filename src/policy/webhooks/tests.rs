@@ -99,6 +99,41 @@ fn urls_take_turns_and_hosts_have_their_share() {
 }
 
 #[test]
+fn who_stands_in_line_is_woken_though_others_are_forgotten_or_held_back() {
+    let rules = Rules {
+        breaker_failures: 1,
+        ..rules()
+    };
+    let mut outbox = Outbox::default();
+    // Three URLs of one host are under way, with one more delivery each, and others stand in line.
+    for job in 0..2 {
+        for url in 101..104 {
+            outbox.add(to(url), job, &rules, secs(0)).expect("room");
+        }
+    }
+    let started = all(&mut outbox, &rules, secs(0));
+    assert_eq!(started.len(), 3);
+    outbox.add(to(104), 40, &rules, secs(0)).expect("room");
+    outbox.add(to(105), 50, &rules, secs(0)).expect("room");
+    assert!(all(&mut outbox, &rules, secs(0)).is_empty());
+    // Who comes and goes while the host is full leaves nothing in line.
+    for _ in 0..100 {
+        outbox.add(to(106), 60, &rules, secs(0)).expect("room");
+        assert!(all(&mut outbox, &rules, secs(0)).is_empty());
+        outbox.forget(106, |_| true, &rules, secs(0));
+        outbox.check();
+    }
+    // All of them fail: their breakers open, and what they have left waits for that. Those behind them do not.
+    for attempt in &started {
+        let failed = Ended::Failed(None);
+        outbox.settle(attempt.ticket, failed, LONGEST, &rules, secs(1));
+        outbox.check();
+    }
+    outbox.forget(104, |_| true, &rules, secs(1));
+    assert_eq!(jobs(&all(&mut outbox, &rules, secs(1))), [50]);
+}
+
+#[test]
 fn waits_double_up_to_a_bound_and_end() {
     let rules = Rules {
         attempts_max: 5,

@@ -99,6 +99,9 @@ async fn ajax(
 
 /// An attachment.
 async fn inbox(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, Problem> {
+    if is_cross_origin(request.headers()) {
+        return Err(Problem::CrossOrigin);
+    }
     let query = request.uri().query().unwrap_or_default();
     let form = Form::read(query.as_bytes()).ok_or(Problem::BadQuery(TOO_MANY))?;
     if form.get("get_att").is_none() {

@@ -2,7 +2,8 @@
 
 use super::views::{Header, Parts, Whole};
 use crate::control::app::{App, whole_body};
-use crate::control::compat::public::{Named, VIEWS_AT_A_TIME};
+use crate::control::compat::public::Named;
+use crate::control::messages::VIEWS_AT_A_TIME;
 use crate::control::messages::source_of;
 use crate::control::problem::Problem;
 use crate::control::reading;

@@ -113,7 +113,7 @@ mod tests {
         for (at, old) in id.char_indices() {
             let mut changed = id.clone();
             changed.replace_range(at..=at, if old == '0' { "1" } else { "0" });
-            assert_ne!(ids.number(&holder, &changed), Some(Sequence(41)), "{at}");
+            assert_eq!(ids.number(&holder, &changed), None, "{at}");
         }
         for text in [
             "",
@@ -123,8 +123,8 @@ mod tests {
             &id.to_uppercase(),
             "zz",
         ] {
-            let digits_only = text.bytes().all(|it| it.is_ascii_digit());
-            if text != id && !(digits_only && text.len() == 24) {
+            // An id without letters is the same in capitals.
+            if text != id {
                 assert_eq!(ids.number(&holder, text), None, "{text}");
             }
         }
