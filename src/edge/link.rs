@@ -149,17 +149,22 @@ impl Link {
     ///
     /// # Errors
     /// How the connection ended.
-    pub async fn fill(&mut self, deadline: Instant) -> Result<Filled, Ended> {
-        if !self.input.rest().is_empty() {
-            return Ok(Filled::Input);
+    pub fn fill(&mut self, deadline: Instant) -> impl Future<Output = Result<Filled, Ended>> {
+        let is_there = !self.input.rest().is_empty();
+        if !is_there {
+            self.alarm.set(deadline);
         }
-        self.alarm.set(deadline);
-        let received = self.receive().await?;
-        let (filled, blocked) = self.took(received)?;
-        if let Some(records) = blocked {
-            Box::pin(self.write(*records)).await?;
+        async move {
+            if is_there {
+                return Ok(Filled::Input);
+            }
+            let received = self.receive().await?;
+            let (filled, blocked) = self.took(received)?;
+            if let Some(records) = blocked {
+                Box::pin(self.write(*records)).await?;
+            }
+            filled
         }
-        filled
     }
 
     /// What was received becomes input. Says what TLS wants to be sent and could not send at once.
@@ -272,6 +277,38 @@ impl Link {
             return Err(Ended::TlsFailed);
         }
         self.try_write(records.into())
+    }
+
+    /// Sends the last bytes, as [`Link::try_send`] does, and what says over TLS that they are the last. They leave together
+    /// with the end of the connection: [`Link::finish`] is what must come next.
+    ///
+    /// # Errors
+    /// How the connection ended.
+    pub fn try_send_last(
+        &mut self,
+        bytes: Cow<'static, [u8]>,
+    ) -> Result<Option<Cow<'static, [u8]>>, Ended> {
+        if self.connection.is_sending() {
+            return self.try_send(bytes);
+        }
+        let bytes = match &mut self.tls {
+            None => bytes,
+            Some(tls) => {
+                let mut records = Vec::new();
+                if tls.encrypt(&bytes, &mut records).is_err() {
+                    self.over = true;
+                    return Err(Ended::TlsFailed);
+                }
+                tls.close(&mut records);
+                records.into()
+            }
+        };
+        self.connection.send_last(bytes);
+        if self.connection.is_lost() {
+            self.lost = true;
+            return Err(Ended::Lost);
+        }
+        Ok(None)
     }
 
     /// Sends bytes, encrypted if the connection is. Waits only for what was sent before.

@@ -30,6 +30,8 @@ pub struct Tls {
     closed: bool,
     /// The peer broke the rules. rustls is not asked again then: it would look at the offending bytes once more.
     broken: bool,
+    /// Our close_notify has been made: nothing more may be sent.
+    finished: bool,
 }
 
 /// Why TLS ended a connection.
@@ -78,6 +80,7 @@ impl Tls {
             established: false,
             closed: false,
             broken: false,
+            finished: false,
         })
     }
 
@@ -202,9 +205,9 @@ impl Tls {
         Ok(())
     }
 
-    /// Appends a close_notify to `outgoing` (RFC 8446 section 6.1).
+    /// Appends a close_notify to `outgoing` (RFC 8446 section 6.1), unless that has been done before.
     pub fn close(&mut self, outgoing: &mut Vec<u8>) {
-        if self.broken {
+        if self.broken || std::mem::replace(&mut self.finished, true) {
             return;
         }
         let start = outgoing.len();

@@ -198,9 +198,7 @@ fn a_monitor_that_does_not_answer_is_sent_away() {
     let settings = format!("{SETTINGS}inbucket_ping = \"1s\"\n");
     let gateway = Gateway::start(&settings);
     let mut stream = TcpStream::connect(gateway.http).expect("connected");
-    stream
-        .set_read_timeout(Some(PATIENCE))
-        .expect("set");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
     let hello = format!(
         "GET /api/v2/monitor/messages HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",

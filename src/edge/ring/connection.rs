@@ -4,6 +4,8 @@
 
 use super::Ring;
 use super::slot::Piece;
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -110,6 +112,36 @@ impl Connection {
         slot.outgoing = bytes;
         slot.sent = 0;
         inner.send(self.index);
+    }
+
+    /// Sends the last bytes. The kernel may keep them until [`Connection::shut_down_sending`], so that they and the end leave
+    /// in one segment.
+    ///
+    /// A system call of its own, since that one is too and must come later. What it does not take goes through the ring.
+    ///
+    /// # Panics
+    /// When the bytes given before have not been sent ([`Connection::poll_sent`]).
+    pub fn send_last(&self, bytes: Cow<'static, [u8]>) {
+        let mut inner = self.ring.inner.borrow_mut();
+        let slot = &mut inner.slots[self.index as usize];
+        assert!(!slot.sending, "what was given before must leave before");
+        let Some(socket) = slot.socket.as_ref().filter(|_| !slot.failed) else {
+            return;
+        };
+        let flags = SendFlags::MORE | SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = match rustix::net::send(socket, &bytes, flags) {
+            Ok(sent) => sent,
+            Err(Errno::AGAIN | Errno::INTR) => 0,
+            Err(_) => {
+                (slot.failed, slot.ended) = (true, true);
+                return;
+            }
+        };
+        if sent < bytes.len() {
+            // What the kernel has in its buffer for one connection is counted in `i32`.
+            (slot.outgoing, slot.sent) = (bytes, sent as u32);
+            inner.send(self.index);
+        }
     }
 
     /// Tells the peer that nothing more will be sent.

@@ -407,7 +407,7 @@ impl Inner {
     fn send(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         let Some(socket) = &slot.socket else { return };
-        let rest = &slot.outgoing[slot.sent..];
+        let rest = &slot.outgoing[slot.sent as usize..];
         let length = u32::try_from(rest.len()).unwrap_or(u32::MAX);
         let tag = Tag {
             operation: Operation::Send,
@@ -453,13 +453,13 @@ impl Inner {
             slot.pending -= 1;
             slot.receiving = Receiving::Idle;
         }
-        let length = usize::try_from(result).unwrap_or(0);
+        let length = u32::try_from(result).unwrap_or(0);
         if let Some(buffer) = buffer {
             if length == 0 || slot.abandoned {
                 self.wipe(buffer, length);
             } else if scarce && !slot.eager {
                 // SAFETY: the completion put the buffer into our hands, with this many bytes filled.
-                let copy = unsafe { &*self.pool.bytes(buffer, length) }.to_vec();
+                let copy = Box::from(unsafe { &*self.pool.bytes(buffer, length) });
                 slot.queue.push(Piece::Copied(copy));
                 self.wipe(buffer, length);
             } else {
@@ -504,15 +504,13 @@ impl Inner {
         let slot = &mut self.slots[index as usize];
         slot.pending -= 1;
         slot.sending = false;
-        match usize::try_from(result) {
-            Ok(length)
-                if slot.sent + length < slot.outgoing.len() && length > 0 && !slot.abandoned =>
-            {
+        match u32::try_from(result) {
+            Ok(length) if slot.left_after(length) == 0 => {}
+            Ok(length) if length > 0 && !slot.abandoned => {
                 slot.sent += length;
                 self.send(index);
                 return;
             }
-            Ok(length) if slot.sent + length >= slot.outgoing.len() => {}
             // What cannot be written to is not worth reading from.
             _ => {
                 slot.failed = true;
@@ -551,7 +549,7 @@ impl Inner {
     }
 
     /// Wipes what was received into a buffer and gives it back.
-    fn wipe(&mut self, buffer: u16, length: usize) {
+    fn wipe(&mut self, buffer: u16, length: u32) {
         // SAFETY: the buffer is out and held by the caller alone.
         unsafe { &mut *self.pool.bytes(buffer, length) }.fill(0);
         self.pool.give(buffer);

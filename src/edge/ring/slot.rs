@@ -9,9 +9,9 @@ use std::task::{Context, Waker};
 #[derive(Debug)]
 pub(super) enum Piece {
     /// They lie in a receive buffer: its number, and how many.
-    Buffer(u16, usize),
+    Buffer(u16, u32),
     /// They were moved, because buffers were scarce.
-    Copied(Vec<u8>),
+    Copied(Box<[u8]>),
 }
 
 /// Unread pieces in order. The usual one lies in the slot itself, so that an idle connection that has
@@ -19,12 +19,13 @@ pub(super) enum Piece {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     first: Option<Piece>,
-    rest: VecDeque<Piece>,
+    #[expect(clippy::box_collection, reason = "hardly anybody has more than one")]
+    rest: Option<Box<VecDeque<Piece>>>,
 }
 
 impl Queue {
     pub(super) fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.len()
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -35,14 +36,14 @@ impl Queue {
         if self.first.is_none() {
             self.first = Some(piece);
         } else {
-            self.rest.push_back(piece);
+            self.rest.get_or_insert_default().push_back(piece);
         }
     }
 
     pub(super) fn pop(&mut self) -> Option<Piece> {
-        let next = self.rest.pop_front();
+        let next = self.rest.as_mut().and_then(|rest| rest.pop_front());
         if next.is_none() {
-            self.rest = VecDeque::new();
+            self.rest = None;
         }
         std::mem::replace(&mut self.first, next)
     }
@@ -75,7 +76,8 @@ pub(super) struct Slot {
     pub(super) abandoned: bool,
     /// A send is in the kernel, and `outgoing` must not be touched.
     pub(super) sending: bool,
-    pub(super) sent: usize,
+    /// How much of it the kernel has taken.
+    pub(super) sent: u32,
     pub(super) outgoing: Cow<'static, [u8]>,
     pub(super) queue: Queue,
     /// Its task waits for input, and will take at once what comes.
@@ -103,6 +105,12 @@ impl Slot {
             flushing: false,
             waker: None,
         }
+    }
+
+    /// How much will be unsent when the kernel has taken so much more.
+    pub(super) fn left_after(&self, more: u32) -> usize {
+        let sent = self.sent as usize + more as usize;
+        self.outgoing.len().saturating_sub(sent)
     }
 
     /// Puts a new connection into a free slot.

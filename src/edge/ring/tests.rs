@@ -94,6 +94,41 @@ fn bytes_go_both_ways() {
 }
 
 #[test]
+fn the_last_bytes_arrive_whole_and_then_the_end() {
+    let ring = Ring::new(16).expect("a ring");
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let address = listener.local_addr().expect("its address");
+    // The last is more than the kernel takes at once.
+    for length in [0, 9, 16 << 20] {
+        let mut peer = TcpStream::connect(address).expect("connected");
+        let (socket, _) = listener.accept().expect("accepted");
+        let connection = ring.adopt(socket.into());
+        connection.send_last(vec![b'x'; length].into());
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).map(|_| all)
+        });
+        assert_eq!(sent(&ring, &connection), Ok(()));
+        connection.shut_down_sending();
+        assert!(matches!(receive(&ring, &connection), Received::Ended));
+        let all = reader.join().expect("no panic").expect("an end");
+        assert_eq!(all, vec![b'x'; length]);
+    }
+    let (connection, peer) = pair(&ring);
+    drop(peer);
+    connection.send_last(b"too late".to_vec().into());
+    assert!(connection.is_lost());
+    assert_eq!(sent(&ring, &connection), Err(Lost));
+    drop(connection);
+    assert_nothing_left(&ring);
+}
+
+#[test]
+fn a_connection_has_a_small_place() {
+    assert!(size_of::<Slot>() <= 96, "{} bytes", size_of::<Slot>());
+}
+
+#[test]
 fn connections_are_accepted_and_the_bell_is_heard() {
     let ring = Ring::new(16).expect("a ring");
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
