@@ -43,7 +43,7 @@ pub struct Core {
     /// The level of pressure as this turn found it.
     level: Cell<Pressure>,
     /// The next of the sessions that are yet to be told that the level has risen.
-    pub(super) waking: Cell<Option<usize>>,
+    pub(super) waking: Cell<Option<u32>>,
     pub(super) clock: super::Clock,
     pub(super) now: Cell<Instant>,
     wall: Cell<(Instant, WallClock)>,

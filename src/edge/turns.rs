@@ -29,7 +29,7 @@ const EXPIRIES_PER_TURN: usize = 2048;
 const ALARMS_PER_TURN: usize = 1024;
 
 /// Sessions that are told in one turn that the pressure has risen.
-const WAKES_PER_TURN: usize = 2048;
+const WAKES_PER_TURN: u32 = 2048;
 
 /// Freed copies of messages after which the allocator is asked to hand their memory back, and how often at most. It
 /// keeps what was freed for later use, which is right for a busy core and wrong after a burst.

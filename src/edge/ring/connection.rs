@@ -38,14 +38,14 @@ impl Connection {
     /// Whether unread bytes have come, or the end.
     pub fn has_input(&self) -> bool {
         let inner = self.ring.inner.borrow();
-        let slot = &inner.slots[self.index as usize];
+        let slot = &inner.slots[self.index];
         !slot.queue.is_empty() || slot.ended
     }
 
     /// The next bytes. When there are none the task is woken once there are, or when [`Ring::wake`] is called.
     pub fn poll_receive(&self, context: &Context<'_>) -> Poll<Received> {
         let mut inner = self.ring.inner.borrow_mut();
-        let slot = &mut inner.slots[self.index as usize];
+        let slot = &mut inner.slots[self.index];
         let Some(piece) = slot.queue.pop() else {
             if slot.ended {
                 return Poll::Ready(if slot.failed {
@@ -67,23 +67,23 @@ impl Connection {
 
     /// Whoever polls now is woken when something comes, which stays unread, or when [`Ring::wake`] is called.
     pub fn attend(&self, context: &Context<'_>) {
-        self.ring.inner.borrow_mut().slots[self.index as usize].wait(context);
+        self.ring.inner.borrow_mut().slots[self.index].wait(context);
     }
 
     /// Whether the bytes given last are still on their way.
     pub fn is_sending(&self) -> bool {
-        self.ring.inner.borrow().slots[self.index as usize].sending
+        self.ring.inner.borrow().slots[self.index].sending
     }
 
     /// Whether nothing can be sent any more.
     pub fn is_lost(&self) -> bool {
-        self.ring.inner.borrow().slots[self.index as usize].failed
+        self.ring.inner.borrow().slots[self.index].failed
     }
 
     /// Whether the bytes given last have been sent. Only then may more be given.
     pub fn poll_sent(&self, context: &Context<'_>) -> Poll<Result<(), Lost>> {
         let mut inner = self.ring.inner.borrow_mut();
-        let slot = &mut inner.slots[self.index as usize];
+        let slot = &mut inner.slots[self.index];
         if slot.failed {
             return Poll::Ready(Err(Lost));
         }
@@ -101,7 +101,7 @@ impl Connection {
     /// When the bytes given before have not been sent ([`Connection::poll_sent`]).
     pub fn send(&self, bytes: Cow<'static, [u8]>) {
         let mut inner = self.ring.inner.borrow_mut();
-        let slot = &mut inner.slots[self.index as usize];
+        let slot = &mut inner.slots[self.index];
         assert!(
             !slot.sending,
             "one send at a time, or bytes the kernel reads would be freed"
@@ -123,7 +123,7 @@ impl Connection {
     /// When the bytes given before have not been sent ([`Connection::poll_sent`]).
     pub fn send_last(&self, bytes: Cow<'static, [u8]>) {
         let mut inner = self.ring.inner.borrow_mut();
-        let slot = &mut inner.slots[self.index as usize];
+        let slot = &mut inner.slots[self.index];
         assert!(!slot.sending, "what was given before must leave before");
         let Some(socket) = slot.socket.as_ref().filter(|_| !slot.failed) else {
             return;
@@ -150,7 +150,7 @@ impl Connection {
     /// many times as much.
     pub fn shut_down_sending(&self) {
         let inner = self.ring.inner.borrow();
-        if let Some(socket) = &inner.slots[self.index as usize].socket {
+        if let Some(socket) = &inner.slots[self.index].socket {
             // A connection that is gone needs no farewell.
             let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Write);
         }
@@ -165,7 +165,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let mut inner = self.ring.inner.borrow_mut();
         let mut unread = {
-            let slot = &mut inner.slots[self.index as usize];
+            let slot = &mut inner.slots[self.index];
             slot.abandoned = true;
             slot.forget_waker();
             std::mem::take(&mut slot.queue)
@@ -175,8 +175,8 @@ impl Drop for Connection {
                 inner.wipe(buffer, length);
             }
         }
-        if inner.slots[self.index as usize].sending
-            && let Some(socket) = &inner.slots[self.index as usize].socket
+        if inner.slots[self.index].sending
+            && let Some(socket) = &inner.slots[self.index].socket
         {
             // A send to a peer that does not read would never complete: cut the connection.
             let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);

@@ -35,7 +35,7 @@ pub use connection::{Chunk, Connection, Lost, Received};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use pool::Pool;
-use slot::{Piece, Receiving, Slot};
+use slot::{Piece, Receiving, Slot, Slots};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -79,7 +79,7 @@ struct Inner {
     // Dropped in this order: the ring first, then what it pointed to.
     uring: IoUring,
     pool: Pool,
-    slots: Vec<Slot>,
+    slots: Slots,
     free: Vec<u32>,
     listeners: Vec<Option<OwnedFd>>,
     /// Slots whose receive ended because the pool was empty.
@@ -105,7 +105,7 @@ impl Ring {
             inner: RefCell::new(Inner {
                 uring,
                 pool,
-                slots: Vec::new(),
+                slots: Slots::default(),
                 free: Vec::new(),
                 listeners: Vec::new(),
                 starved: Vec::new(),
@@ -170,14 +170,14 @@ impl Ring {
         Connection {
             ring: Rc::clone(self),
             index,
-            generation: inner.slots[index as usize].generation,
+            generation: inner.slots[index].generation,
         }
     }
 
     /// Connections whose slots are in use, closing ones included.
     pub fn connections(&self) -> usize {
         let inner = self.inner.borrow();
-        inner.slots.len() - inner.free.len()
+        inner.slots.len() as usize - inner.free.len()
     }
 
     /// Receive buffers that nobody holds.
@@ -231,16 +231,16 @@ impl Ring {
 
     /// Wakes the tasks of all connections.
     pub fn wake_all(&self) {
-        for slot in &self.inner.borrow().slots {
+        for slot in self.inner.borrow().slots.iter() {
             slot.wake();
         }
     }
 
     /// Wakes the tasks of `count` connections from place `first` on; says where to go on, if there are more.
-    pub fn wake_some(&self, first: usize, count: usize) -> Option<usize> {
+    pub fn wake_some(&self, first: u32, count: u32) -> Option<u32> {
         let slots = &self.inner.borrow().slots;
         let next = slots.len().min(first.saturating_add(count));
-        for slot in slots.get(first..next).into_iter().flatten() {
+        for slot in (first..next).filter_map(|index| slots.get(index)) {
             slot.wake();
         }
         (next < slots.len()).then_some(next)
@@ -249,7 +249,7 @@ impl Ring {
     /// Wakes the task of a connection, if it is still the same connection.
     pub fn wake(&self, index: u32, generation: u32) {
         let inner = self.inner.borrow();
-        if let Some(slot) = inner.slots.get(index as usize)
+        if let Some(slot) = inner.slots.get(index)
             && slot.generation == generation
         {
             slot.wake();
@@ -346,18 +346,15 @@ impl Inner {
 
     fn take_slot(&mut self, socket: OwnedFd) -> u32 {
         if let Some(index) = self.free.pop() {
-            self.slots[index as usize].open(socket);
+            self.slots[index].open(socket);
             return index;
         }
-        let index = u32::try_from(self.slots.len())
-            .unwrap_or_else(|_| unreachable!("descriptors run out long before four billion"));
-        self.slots.push(Slot::new(socket));
-        index
+        self.slots.push(Slot::new(socket))
     }
 
     /// Arms a multishot receive.
     fn receive(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         debug_assert_eq!(slot.receiving, Receiving::Idle);
         let Some(socket) = &slot.socket else { return };
         let tag = Tag {
@@ -375,7 +372,7 @@ impl Inner {
 
     /// Ends an armed receive; its last completion will say so.
     fn cancel_receive(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         if slot.receiving != Receiving::Armed {
             return;
         }
@@ -405,7 +402,7 @@ impl Inner {
 
     /// Hands the unsent rest of a slot's bytes to the kernel.
     fn send(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         let Some(socket) = &slot.socket else { return };
         let rest = &slot.outgoing[slot.sent as usize..];
         let length = u32::try_from(rest.len()).unwrap_or(u32::MAX);
@@ -425,7 +422,7 @@ impl Inner {
 
     /// A completion that belongs to a connection.
     fn connection(&mut self, tag: Tag, result: i32, flags: u32) {
-        let Some(slot) = self.slots.get_mut(tag.index as usize) else {
+        let Some(slot) = self.slots.get_mut(tag.index) else {
             return;
         };
         if slot.generation != tag.generation {
@@ -447,7 +444,7 @@ impl Inner {
             self.pool.took();
         }
         let scarce = self.pool.left() < self.pool.entries() / 2;
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         let last = !cqueue::more(flags);
         if last {
             slot.pending -= 1;
@@ -466,7 +463,7 @@ impl Inner {
                 slot.queue.push(Piece::Buffer(buffer, length));
             }
         }
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         match -result {
             ..=-1 => {}
             0 => slot.ended = true,
@@ -490,7 +487,7 @@ impl Inner {
 
     /// Arms the receive of a connection that wants more and has none armed.
     fn rearm(&mut self, index: u32) {
-        let slot = &self.slots[index as usize];
+        let slot = &self.slots[index];
         if slot.receiving == Receiving::Idle
             && !slot.ended
             && !slot.abandoned
@@ -501,7 +498,7 @@ impl Inner {
     }
 
     fn sent(&mut self, index: u32, result: i32) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         slot.pending -= 1;
         slot.sending = false;
         match u32::try_from(result) {
@@ -527,7 +524,7 @@ impl Inner {
 
     /// Closes an abandoned connection once nothing is under way, and frees its slot once it is closed.
     fn settle(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         if !slot.abandoned || slot.pending > 0 {
             return;
         }
@@ -561,7 +558,7 @@ impl Inner {
             let Some((index, generation)) = self.starved.pop() else {
                 return;
             };
-            if self.slots[index as usize].generation == generation {
+            if self.slots[index].generation == generation {
                 self.rearm(index);
             }
         }
@@ -594,7 +591,7 @@ impl Drop for Inner {
         }
         if !self.quiet() {
             self.pool.abandon();
-            for slot in &mut self.slots {
+            for slot in self.slots.iter_mut() {
                 std::mem::forget(std::mem::take(&mut slot.outgoing));
             }
         }
@@ -616,7 +613,7 @@ impl Inner {
             Operation::Accept | Operation::Bell => self.pending -= 1,
             Operation::Cancel if tag.index == u32::MAX => self.pending -= 1,
             _ => {
-                if let Some(slot) = self.slots.get_mut(tag.index as usize) {
+                if let Some(slot) = self.slots.get_mut(tag.index) {
                     slot.pending -= 1;
                 }
             }

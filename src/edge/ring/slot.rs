@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::ops::{Index, IndexMut};
 use std::os::fd::OwnedFd;
 use std::task::{Context, Waker};
 
@@ -76,9 +77,9 @@ pub(super) struct Slot {
     pub(super) abandoned: bool,
     /// A send is in the kernel, and `outgoing` must not be touched.
     pub(super) sending: bool,
+    pub(super) outgoing: Cow<'static, [u8]>,
     /// How much of it the kernel has taken.
     pub(super) sent: u32,
-    pub(super) outgoing: Cow<'static, [u8]>,
     pub(super) queue: Queue,
     /// Its task waits for input, and will take at once what comes.
     pub(super) eager: bool,
@@ -146,5 +147,66 @@ impl Slot {
 
     pub(super) fn forget_waker(&mut self) {
         self.waker = None;
+    }
+}
+
+/// Slots of a page.
+const PAGE: u32 = 256;
+
+/// All slots of a ring, by number. A page stays where it is when more come: with one long row each doubling would copy all that
+/// are in use, and keep as many more that are not.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    pages: Vec<Vec<Slot>>,
+    len: u32,
+}
+
+impl Slots {
+    pub(super) const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// # Panics
+    /// When there are four billion already; descriptors run out long before.
+    pub(super) fn push(&mut self, slot: Slot) -> u32 {
+        if self.len.is_multiple_of(PAGE) {
+            self.pages.push(Vec::with_capacity(PAGE as usize));
+        }
+        let index = self.len;
+        self.pages[(index / PAGE) as usize].push(slot);
+        self.len += 1;
+        index
+    }
+
+    pub(super) fn get(&self, index: u32) -> Option<&Slot> {
+        let page = self.pages.get((index / PAGE) as usize)?;
+        page.get((index % PAGE) as usize)
+    }
+
+    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Slot> {
+        let page = self.pages.get_mut((index / PAGE) as usize)?;
+        page.get_mut((index % PAGE) as usize)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.pages.iter().flatten()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.pages.iter_mut().flatten()
+    }
+}
+
+impl Index<u32> for Slots {
+    type Output = Slot;
+
+    fn index(&self, index: u32) -> &Slot {
+        &self.pages[(index / PAGE) as usize][(index % PAGE) as usize]
+    }
+}
+
+impl IndexMut<u32> for Slots {
+    fn index_mut(&mut self, index: u32) -> &mut Slot {
+        &mut self.pages[(index / PAGE) as usize][(index % PAGE) as usize]
     }
 }

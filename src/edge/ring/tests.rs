@@ -212,7 +212,7 @@ fn a_connection_may_die_at_every_step() {
         assert_nothing_left(&ring);
         let slots = ring.inner.borrow().slots.len();
         assert!(
-            slots <= steps.len(),
+            slots as usize <= steps.len(),
             "slots are used again: {slots} after round {round}"
         );
     }
