@@ -332,4 +332,53 @@ const ITEMS: &[Item] = &[
         &[("scrape_samples_scraped{@}", "{{instance}}")],
         "Numbers on the page. Flat after the first hours: no label is made of what a stranger sends.",
     ),
+    Item::Row("Webhooks and other doors"),
+    stacked(
+        "Calls to webhooks",
+        "suffix: /s",
+        &[("sum by (result) (rate(mayfly_webhook_attempts_total{@}[$r]))", "{{result}}")],
+        "How calls to webhooks ended. status: the receiver did not say 2xx. connect, name, timeout, tls of many at a time: our own way out.",
+    ),
+    lines(
+        "Time for a call",
+        "s",
+        &[
+            ("histogram_quantile(0.5, sum by (le) (rate(mayfly_webhook_attempt_duration_seconds_bucket{@}[$r])))", "p50"),
+            ("histogram_quantile(0.95, sum by (le) (rate(mayfly_webhook_attempt_duration_seconds_bucket{@}[$r])))", "p95"),
+        ],
+        "Time that calls to webhooks took, failed ones included.",
+    ),
+    lines(
+        "Deliveries that wait",
+        "none",
+        &[
+            ("sum(mayfly_webhook_waiting_deliveries{@})", "waiting"),
+            ("sum(mayfly_webhook_running_attempts{@})", "under way"),
+        ],
+        "Deliveries to webhooks in the queue, and those that are being tried. Growing: receivers are slower than mail comes.",
+    ),
+    lines(
+        "Deliveries that were dropped",
+        "suffix: /s",
+        &[
+            ("sum by (reason) (rate(mayfly_webhook_dropped_total{@}[$r]))", "{{reason}}"),
+            ("sum(rate(mayfly_webhook_notices_lost_total{@}[$r]))", "never queued"),
+        ],
+        "What receivers did not hear of. queue, urls, never queued: our own bounds; the rest lies with receivers and holders.",
+    ),
+    lines(
+        "Receivers, by breaker",
+        "none",
+        &[("sum by (state) (mayfly_webhook_urls{@})", "{{state}}")],
+        "URLs with something to do. open: it failed so often that it is left alone for a while.",
+    ),
+    stacked(
+        "Other doors",
+        "suffix: /s",
+        &[(
+            "sum by (route) (rate(mayfly_http_requests_total{route=~\"guerrilla_mail|inbucket|mail_tm|mcp|one_sec_mail|webhook\",@}[$r]))",
+            "{{route}}",
+        )],
+        "Requests to the drop-in interfaces, to the one for agents, and about webhooks. Each is part of *Requests, by route*.",
+    ),
 ];

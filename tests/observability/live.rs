@@ -34,6 +34,13 @@ when_mailbox_full = \"drop-oldest\"
 [clients]
 connections_per_minute_max = 50
 exempt = [\"127.0.0.1/32\"]
+
+[webhooks]
+enabled = true
+allow_http = true
+ports = []
+allow_networks = [\"127.0.0.0/8\"]
+retry_wait = \"100ms\"
 ";
 
 /// Whether something can be drawn of a series.

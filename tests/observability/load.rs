@@ -1,6 +1,7 @@
 //! Traffic of every kind that the dashboards show: mail that is taken and mail that is not, good clients and bad ones, holders.
 
 use crate::gateway::{Client, Events, Gateway, request};
+use crate::receiver::Receiver;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -18,6 +19,8 @@ struct Target {
 pub struct Load {
     stop: Vec<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
+    /// Is told of mail.
+    _receiver: Receiver,
 }
 
 /// What one client does again and again, and how long it rests between.
@@ -39,11 +42,15 @@ impl Load {
             smtps: gateway.smtps,
             http: gateway.http,
         };
-        create(target, r#"{"local_part":"load"}"#);
+        let (_, told_of) = create(target, r#"{"local_part":"load"}"#);
+        let receiver = Receiver::start();
+        // It says no twice, and then yes.
+        call_back(target, &told_of, &receiver.url("/third"));
         let (_, watched) = create(target, r#"{"local_part":"quiet"}"#);
         let mut load = Self {
             stop: Vec::new(),
             threads: Vec::new(),
+            _receiver: receiver,
         };
         for (habit, rest) in HABITS {
             let watched = watched.clone();
@@ -82,6 +89,13 @@ fn create(target: Target, fields: &str) -> (String, String) {
     let answer = request(target.http, "POST", "/api/v1/mailboxes", None, fields);
     assert_eq!(answer.status, 201, "{}", answer.text());
     (answer.field("address"), answer.field("token"))
+}
+
+fn call_back(target: Target, token: &str, url: &str) {
+    let body = serde_json::json!({ "url": url }).to_string();
+    let path = "/api/v1/mailbox/webhook";
+    let answer = request(target.http, "PUT", path, Some(token), &body);
+    assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
 fn text(bytes: usize) -> Vec<u8> {
@@ -162,6 +176,7 @@ fn holder(target: Target, round: u32) {
         "/api/v1/mailbox",
         "/api/v1/messages",
         "/api/v1/messages/1",
+        "/api/v1/mailbox/webhook",
         "/",
         "/nowhere",
     ] {

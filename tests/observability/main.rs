@@ -13,6 +13,9 @@ mod live;
 mod load;
 mod overview;
 mod prometheus;
+#[path = "../webhooks/receiver.rs"]
+#[allow(dead_code)] // The tests of webhooks look at what it got.
+mod receiver;
 mod series;
 mod types;
 
