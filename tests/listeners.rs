@@ -411,3 +411,21 @@ shutdown_grace = \"50s\"
         "nobody is waited for"
     );
 }
+
+/// The last reply, the close_notify and the end leave together.
+#[test]
+fn the_end_of_a_session_is_said_inside_tls() {
+    let gateway = Gateway::start("[smtp]\nerrors_max = 1\n");
+    for last_words in ["QUIT", "NOOP\r\nQUIT", "GIMME\r\nGIMME"] {
+        let mut client = Client::connect(gateway.smtps).start_tls();
+        client.expect("220");
+        client.say(last_words);
+        assert!(client.ends_well(), "{last_words}, from the first byte");
+
+        let mut client = Client::connect(gateway.smtp);
+        client.greet().ask("STARTTLS", "220");
+        let mut client = client.start_tls();
+        client.say(last_words);
+        assert!(client.ends_well(), "{last_words}, after STARTTLS");
+    }
+}

@@ -83,10 +83,11 @@ fn in_words(status: &Status, terminal: Terminal) -> String {
     let uptime = humantime::format_duration(Duration::from_secs(status.uptime));
     fact("mayfly", harmless::line(&status.version).into_owned());
     fact("phase", phase);
-    fact(
-        "up",
-        format!("{uptime}, since {}", harmless::line(&status.started_at)),
-    );
+    // Until it is ready it has not begun.
+    if !status.started_at.is_empty() {
+        let since = harmless::line(&status.started_at);
+        fact("up", format!("{uptime}, since {since}"));
+    }
     let pressure = &status.pressure;
     let ink = match pressure.level.as_str() {
         "normal" => Ink::Green,
@@ -224,6 +225,11 @@ core  connections  mailboxes   messages     accepted      bytes  waiting
    0            3          0          0           12   48.8 KiB        0
 ";
         assert_eq!(in_words(&status, plain), expected);
+        let starting = Status {
+            phase: "starting".to_owned(),
+            ..Status::default()
+        };
+        assert!(!in_words(&starting, plain).contains("since"));
     }
 
     #[test]

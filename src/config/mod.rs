@@ -126,7 +126,8 @@ sections! {
     /// The HTTP API.
     http: Http, restart Restart::Only(&["rate_clients_max"]);
     /// APIs of other services that answer beside ours.
-    // An unknown address must cost what a known one does: costs last as long as hashes do.
+    // A password is checked as long for an unknown address as for a known one. Hashes keep the costs that they were made with, so
+    // these change when no hash is left: at a restart.
     compatibility: Compatibility, restart Restart::Only(&["password_memory", "password_passes", "passwords_at_once"]);
     /// Who may create more than others.
     plans: policy::plans::Plans, restart Restart::None;

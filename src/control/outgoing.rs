@@ -45,6 +45,8 @@ const USER_AGENT: &str = concat!("mayfly/", env!("CARGO_PKG_VERSION"));
 /// Why nobody answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
+    /// All turns to look up a name were taken, for as long as the call may take. Nobody was called.
+    Busy,
     /// No connection could be made.
     Connect,
     /// The name leads to an address that may not be called.
@@ -99,8 +101,7 @@ impl Caller {
     ) -> Result<Answered, Failure> {
         let deadline = Instant::now() + time;
         let call = async {
-            // Its thread goes on when nobody waits any more, and keeps its turn until it ends: that bounds how many there are.
-            let addresses = self.addresses(target, rules).await?;
+            let addresses = self.addresses(target, rules, deadline).await?;
             let stream = connect(&addresses, deadline).await?;
             let tls = match target.is_https() {
                 true => Some(self.tls().await.ok_or(Failure::Tls)?),
@@ -114,10 +115,15 @@ impl Caller {
     }
 
     /// Where a URL leads, if all of it may be called.
-    async fn addresses(&self, target: &Target, rules: &Rules) -> Result<Vec<SocketAddr>, Failure> {
+    async fn addresses(
+        &self,
+        target: &Target,
+        rules: &Rules,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, Failure> {
         let found = match target.host() {
             Host::Address(address) => vec![SocketAddr::new(*address, target.port())],
-            Host::Name(name) => self.look_up(name.clone(), target.port()).await?,
+            Host::Name(name) => self.look_up(name.clone(), target.port(), deadline).await?,
         };
         if found.is_empty() {
             return Err(Failure::Name);
@@ -131,9 +137,16 @@ impl Caller {
         }
     }
 
-    async fn look_up(&self, name: String, port: u16) -> Result<Vec<SocketAddr>, Failure> {
-        let turn = Arc::clone(&self.lookups).acquire_owned().await;
-        let turn = turn.map_err(|_| Failure::Name)?;
+    async fn look_up(
+        &self,
+        name: String,
+        port: u16,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, Failure> {
+        // The thread of a look-up goes on when nobody waits for it any more, and keeps its turn until it ends. So there are
+        // never more threads than turns, and names whose servers are dead can keep all of them for a while.
+        let turn = timeout_at(deadline, Arc::clone(&self.lookups).acquire_owned()).await;
+        let turn = turn.ok().and_then(Result::ok).ok_or(Failure::Busy)?;
         let found = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             (name, port)

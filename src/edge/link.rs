@@ -268,19 +268,13 @@ impl Link {
         &mut self,
         bytes: Cow<'static, [u8]>,
     ) -> Result<Option<Cow<'static, [u8]>>, Ended> {
-        let Some(tls) = &mut self.tls else {
-            return self.try_write(bytes);
-        };
-        let mut records = Vec::new();
-        if tls.encrypt(&bytes, &mut records).is_err() {
-            self.over = true;
-            return Err(Ended::TlsFailed);
-        }
-        self.try_write(records.into())
+        let bytes = self.encrypted(bytes, false)?;
+        self.try_write(bytes)
     }
 
-    /// Sends the last bytes, as [`Link::try_send`] does, and what says over TLS that they are the last. They leave together
-    /// with the end of the connection: [`Link::finish`] is what must come next.
+    /// Sends the last bytes, and what says over TLS that they are the last. They leave together with the end of the
+    /// connection: [`Link::finish`] is what must come next. If what was sent before is still on its way, this is
+    /// [`Link::try_send`], and the end follows by itself.
     ///
     /// # Errors
     /// How the connection ended.
@@ -291,24 +285,33 @@ impl Link {
         if self.connection.is_sending() {
             return self.try_send(bytes);
         }
-        let bytes = match &mut self.tls {
-            None => bytes,
-            Some(tls) => {
-                let mut records = Vec::new();
-                if tls.encrypt(&bytes, &mut records).is_err() {
-                    self.over = true;
-                    return Err(Ended::TlsFailed);
-                }
-                tls.close(&mut records);
-                records.into()
-            }
-        };
+        let bytes = self.encrypted(bytes, true)?;
         self.connection.send_last(bytes);
         if self.connection.is_lost() {
             self.lost = true;
             return Err(Ended::Lost);
         }
         Ok(None)
+    }
+
+    /// Bytes as they are to be sent, and behind the last ones what says so over TLS.
+    fn encrypted(
+        &mut self,
+        bytes: Cow<'static, [u8]>,
+        are_last: bool,
+    ) -> Result<Cow<'static, [u8]>, Ended> {
+        let Some(tls) = &mut self.tls else {
+            return Ok(bytes);
+        };
+        let mut records = Vec::new();
+        if tls.encrypt(&bytes, &mut records).is_err() {
+            self.over = true;
+            return Err(Ended::TlsFailed);
+        }
+        if are_last {
+            tls.close(&mut records);
+        }
+        Ok(records.into())
     }
 
     /// Sends bytes, encrypted if the connection is. Waits only for what was sent before.

@@ -186,7 +186,7 @@ impl Tls {
     /// # Errors
     /// When the handshake is not complete, or the connection's keys are used up.
     pub fn encrypt(&mut self, plaintext: &[u8], outgoing: &mut Vec<u8>) -> Result<(), Broken> {
-        if self.broken {
+        if self.broken || self.finished {
             return Err(Broken(rustls::Error::HandshakeNotComplete));
         }
         for fragment in plaintext.chunks(FRAGMENT_BYTES_MAX) {

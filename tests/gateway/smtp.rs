@@ -210,6 +210,17 @@ impl Client {
         String::from_utf8_lossy(&std::mem::take(&mut self.unread)).into_owned()
     }
 
+    /// Whether the connection ends as agreed: inside TLS with a close_notify, or else the end could be anybody's.
+    pub fn ends_well(&mut self) -> bool {
+        loop {
+            match self.read() {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
     /// Reads the greeting, says EHLO.
     pub fn greet(&mut self) -> &mut Self {
         self.expect("220");

@@ -72,7 +72,7 @@ pub(super) struct WebhookTest {
     #[schema(example = true)]
     delivered: bool,
     /// How it ended. `status`: with any other status; `gone`: with 410, which ends a webhook unless it is a test; `forbidden`: the name
-    /// leads to an address that is not called from here; `name`: it leads nowhere.
+    /// leads to an address that is not called from here, or to more than 64; `name`: it leads nowhere.
     #[schema(example = "delivered")]
     result: TestResult,
     /// How many milliseconds it took.

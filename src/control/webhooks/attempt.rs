@@ -125,15 +125,17 @@ async fn call(app: &App, line: &Line, matter: Matter<'_>, left: Duration) -> Rep
     let (ended, result) = judge(answered);
     Report {
         ended,
-        result: Some(result),
+        result,
         is_over: answered.is_ok_and(|it| it.status == StatusCode::GONE),
         took: began.elapsed(),
     }
 }
 
-fn judge(answered: Result<Answered, Failure>) -> (Ended, WebhookResult) {
+/// What becomes of a delivery, and what is said of the call if there was one.
+fn judge(answered: Result<Answered, Failure>) -> (Ended, Option<WebhookResult>) {
     let failed = Ended::Failed(None);
-    match answered {
+    let (ended, result) = match answered {
+        Err(Failure::Busy) => return (Ended::Postponed, None),
         Ok(answer) if answer.status.is_success() => (Ended::Delivered, WebhookResult::Delivered),
         Ok(answer) if answer.status == StatusCode::GONE => (Ended::Refused, WebhookResult::Gone),
         Ok(answer) => (Ended::Failed(answer.retry_after), WebhookResult::Status),
@@ -143,5 +145,6 @@ fn judge(answered: Result<Answered, Failure>) -> (Ended, WebhookResult) {
         Err(Failure::Protocol) => (failed, WebhookResult::Protocol),
         Err(Failure::Timeout) => (failed, WebhookResult::Timeout),
         Err(Failure::Tls) => (failed, WebhookResult::Tls),
-    }
+    };
+    (ended, Some(result))
 }

@@ -85,7 +85,7 @@ pub(super) async fn test(app: &App, mailbox: &str, webhook: &Webhook) -> Result<
         .map_err(|_| Problem::Busy)?;
     let report = attempt::test(app, mailbox, webhook).await;
     Ok(Tested {
-        result: report.result.unwrap_or(WebhookResult::Protocol),
+        result: report.result.ok_or(Problem::Busy)?,
         took: report.took,
     })
 }

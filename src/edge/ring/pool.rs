@@ -15,11 +15,12 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Size of one buffer. Price: times `server.receive_buffers`, for each core.
+/// How much one buffer takes.
 pub(crate) const BUFFER_BYTES: usize = 8 << 10;
 
 /// From the start of one buffer to that of the next. Were it a power of two, the first lines of all buffers, which are most
-/// of what is ever touched, would share the same few places in the processor's caches.
+/// of what is ever touched, would share the same few places in the processor's caches. Price: times `server.receive_buffers`,
+/// for each core.
 const STRIDE_BYTES: usize = BUFFER_BYTES + 192;
 
 /// The kernel's name for the pool. There is one in each ring.

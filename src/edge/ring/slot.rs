@@ -166,15 +166,15 @@ impl Slots {
         self.len
     }
 
-    /// # Panics
-    /// When there are four billion already; descriptors run out long before.
     pub(super) fn push(&mut self, slot: Slot) -> u32 {
         if self.len.is_multiple_of(PAGE) {
             self.pages.push(Vec::with_capacity(PAGE as usize));
         }
         let index = self.len;
         self.pages[(index / PAGE) as usize].push(slot);
-        self.len += 1;
+        self.len = index
+            .checked_add(1)
+            .unwrap_or_else(|| unreachable!("descriptors run out long before four billion"));
         index
     }
 

@@ -104,6 +104,7 @@ fn the_last_bytes_arrive_whole_and_then_the_end() {
         let (socket, _) = listener.accept().expect("accepted");
         let connection = ring.adopt(socket.into());
         connection.send_last(vec![b'x'; length].into());
+        assert_eq!(connection.is_sending(), length > 9, "{length} bytes");
         let reader = std::thread::spawn(move || {
             let mut all = Vec::new();
             peer.read_to_end(&mut all).map(|_| all)
@@ -120,6 +121,29 @@ fn the_last_bytes_arrive_whole_and_then_the_end() {
     assert!(connection.is_lost());
     assert_eq!(sent(&ring, &connection), Err(Lost));
     drop(connection);
+    assert_nothing_left(&ring);
+}
+
+/// The kernel keeps the last bytes for the end, for 200 ms at most: whoever is stopped for so long tries again.
+#[test]
+fn the_last_bytes_wait_for_the_end() {
+    let ring = Ring::new(16).expect("a ring");
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let waited = (0..5).any(|_| {
+        let mut peer = TcpStream::connect(address).expect("connected");
+        let (socket, _) = listener.accept().expect("accepted");
+        let connection = ring.adopt(socket.into());
+        peer.set_nonblocking(true).expect("set");
+        connection.send_last(b"bye".to_vec().into());
+        let early = peer.read(&mut [0; 3]);
+        connection.shut_down_sending();
+        peer.set_nonblocking(false).expect("set");
+        let mut rest = Vec::new();
+        peer.read_to_end(&mut rest).expect("an end");
+        early.is_err_and(|why| why.kind() == io::ErrorKind::WouldBlock) && rest == b"bye"
+    });
+    assert!(waited, "they leave alone");
     assert_nothing_left(&ring);
 }
 

@@ -422,8 +422,10 @@ impl<J: Copy> Outbox<J> {
             };
             endpoint.in_line = false;
             self.list(next, rules, now);
-            let listed = self.urls.get(&next).and_then(|it| it.listed);
-            if listed.is_some_and(|(at, _)| at <= now) {
+            let is_next = |it: &Endpoint<J>| {
+                !it.waiting.is_empty() && it.listed.is_some_and(|(at, _)| at <= now)
+            };
+            if self.urls.get(&next).is_some_and(is_next) {
                 break;
             }
         }
@@ -540,7 +542,9 @@ impl<J: Copy> Outbox<J> {
         assert_eq!(self.states, states);
         for (host, load) in &self.hosts {
             assert_eq!(load.running, of_hosts.remove(host).unwrap_or(0));
-            let is_listed = |it: &Endpoint<J>| it.host == *host && it.listed.is_some();
+            let is_listed = |it: &Endpoint<J>| {
+                it.host == *host && it.listed.is_some() && !it.waiting.is_empty()
+            };
             assert!(
                 load.running > 0 || load.line.is_empty() || self.urls.values().any(is_listed),
                 "nothing would ever wake a line"

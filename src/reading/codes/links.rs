@@ -2,8 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::searched::{Searched, Word, has_word, lowered};
+use super::lexicon::Lexicon;
+use super::searched::{Searched, Word, lowered};
 use super::{CONFIDENCE_MIN, Given, Link, Place, keep_best, rounded, words};
+use std::sync::LazyLock;
 
 /// The most links of a text that are looked at.
 const URLS_MAX: usize = 200;
@@ -13,6 +15,25 @@ const CONTEXT_CHARS: usize = 160;
 
 /// So many characters in a row that no person would write are a secret.
 const SECRET_CHARS_MIN: usize = 16;
+
+/// What is said of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    /// That it is for something else.
+    Against,
+    /// That it lets its holder in.
+    Enters,
+    /// That it verifies something.
+    Verifies,
+}
+
+static SAID: LazyLock<Lexicon<Says>> = LazyLock::new(|| {
+    Lexicon::new(&[
+        (Says::Verifies, words::LINK_VERIFY),
+        (Says::Enters, words::LINK_ENTER),
+        (Says::Against, words::LINK_AGAINST),
+    ])
+});
 
 /// A link before it is judged.
 struct Candidate<'a> {
@@ -140,9 +161,14 @@ fn judge(candidate: &Candidate<'_>, speaks_of_it: bool) -> f32 {
     if has(host, words::HOST_AGAINST) || has(path, words::URL_AGAINST) {
         return 0.0;
     }
-    let verifies = has_word(&said, words::LINK_VERIFY);
-    let enters = has_word(&said, words::LINK_ENTER);
-    let against = has_word(&said, words::LINK_AGAINST);
+    let (mut verifies, mut enters, mut against) = (false, false, false);
+    for found in SAID.find(&said) {
+        match found.stands_for {
+            Says::Against => against = true,
+            Says::Enters => enters = true,
+            Says::Verifies => verifies = true,
+        }
+    }
     let url_verifies = has(path, words::URL_VERIFY);
     let url_enters = has(path, words::URL_ENTER);
     let secret = has_secret(candidate.url);

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod candidates;
+mod lexicon;
 mod links;
 mod searched;
 

@@ -4,9 +4,10 @@
 #![forbid(unsafe_code)]
 
 use super::Place;
+use super::lexicon::Lexicon;
 use super::words;
 use crate::reading::names::is_deceptive;
-use memchr::memmem;
+use std::sync::LazyLock;
 
 /// Only so many characters of a text are searched: codes stand near the beginning.
 const SEARCHED_MAX: usize = 64 << 10;
@@ -15,7 +16,7 @@ const SEARCHED_MAX: usize = 64 << 10;
 const REACH: usize = 220;
 
 /// The most places of one word that are kept.
-const HITS_MAX: usize = 100;
+const HITS_MAX: u8 = 100;
 
 /// What a word speaks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,16 @@ pub(super) enum Word {
     /// That something is to be verified.
     Verify,
 }
+
+/// All telling words.
+static TELLING: LazyLock<Lexicon<Word>> = LazyLock::new(|| {
+    Lexicon::new(&[
+        (Word::Against, words::AGAINST),
+        (Word::Code, words::CODE),
+        (Word::Strong, words::STRONG),
+        (Word::Verify, words::VERIFY),
+    ])
+});
 
 /// A word in its place, in characters of the searched text.
 #[derive(Clone, Copy, Debug)]
@@ -76,11 +87,6 @@ fn normal(character: char) -> Option<char> {
     }
 }
 
-/// Whether words of this script stand between blanks, so that a word begins where a letter follows none.
-fn separates_words(character: char) -> bool {
-    character.is_alphabetic() && u32::from(character) < 0x0590
-}
-
 impl Searched {
     pub(super) fn new(text: &str, place: Place) -> Self {
         let mut characters = Vec::new();
@@ -102,41 +108,26 @@ impl Searched {
     }
 
     fn find_words(&self) -> Vec<Hit> {
+        // Both sides of a mail's line break are one word's neighbours all the same.
         let (lower, starts) = lower_case(&self.characters);
+        let mut left = vec![HITS_MAX; TELLING.len()];
         let mut hits = Vec::new();
-        for (word, texts) in [
-            (Word::Against, words::AGAINST),
-            (Word::Code, words::CODE),
-            (Word::Strong, words::STRONG),
-            (Word::Verify, words::VERIFY),
-        ] {
-            for text in words::each(texts) {
-                let (text, is_whole) = words::unmarked(text);
-                // Both sides of a mail's line break are one word's neighbours all the same.
-                let places =
-                    memmem::find_iter(lower.as_bytes(), text).filter_map(|at| {
-                        let start = starts.binary_search(&at).ok()?;
-                        let end = start + text.chars().count();
-                        (self.begins_word(start) && (!is_whole || self.ends_word(end)))
-                            .then_some(Hit { start, end, word })
-                    });
-                hits.extend(places.take(HITS_MAX));
+        for found in TELLING.find(&lower) {
+            let Ok(start) = starts.binary_search(&found.start) else {
+                continue;
+            };
+            if let Some(fewer) = left[found.word].checked_sub(1) {
+                left[found.word] = fewer;
+                let hit = Hit {
+                    start,
+                    end: start + found.length,
+                    word: found.stands_for,
+                };
+                hits.push((found.word, hit));
             }
         }
-        hits.sort_by_key(|hit| hit.start);
-        hits
-    }
-
-    fn begins_word(&self, at: usize) -> bool {
-        let before = at.checked_sub(1).map(|before| self.characters[before]);
-        !separates_words(self.characters[at]) || !before.is_some_and(separates_words)
-    }
-
-    fn ends_word(&self, at: usize) -> bool {
-        !self
-            .characters
-            .get(at)
-            .is_some_and(|after| separates_words(*after))
+        hits.sort_by_key(|(word, hit)| (hit.start, *word));
+        hits.into_iter().map(|(_, hit)| hit).collect()
     }
 
     /// Whether a word of this kind stands anywhere.
@@ -197,17 +188,4 @@ fn lower_case(characters: &[char]) -> (String, Vec<usize>) {
 pub(super) fn lowered(text: &str) -> String {
     let characters: Vec<char> = text.chars().filter_map(normal).collect();
     lower_case(&characters).0
-}
-
-/// Whether a word of a list stands in a text that is [`lowered`].
-pub(super) fn has_word(text: &str, list: &'static str) -> bool {
-    words::each(list).any(|word| {
-        let (word, is_whole) = words::unmarked(word);
-        memmem::find_iter(text.as_bytes(), word).any(|at| {
-            let before = text[..at].chars().next_back();
-            let after = text[at + word.len()..].chars().next();
-            let begins = !word.starts_with(separates_words) || !before.is_some_and(separates_words);
-            begins && (!is_whole || !after.is_some_and(separates_words))
-        })
-    })
 }
