@@ -59,6 +59,15 @@ fn pair(ring: &Rc<Ring>) -> (Connection, UnixStream) {
     (ring.adopt(ours.into()), theirs)
 }
 
+/// A connection over TCP.
+fn pair_of_tcp(ring: &Rc<Ring>) -> (Connection, TcpStream) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let theirs = TcpStream::connect(address).expect("connected");
+    let (ours, _) = listener.accept().expect("accepted");
+    (ring.adopt(ours.into()), theirs)
+}
+
 /// Everything has come back: no connection, no operation, no buffer is missing.
 fn assert_nothing_left(ring: &Rc<Ring>) {
     until(ring, |_| (ring.connections() == 0).then_some(()));
@@ -96,13 +105,9 @@ fn bytes_go_both_ways() {
 #[test]
 fn the_last_bytes_arrive_whole_and_then_the_end() {
     let ring = Ring::new(16).expect("a ring");
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let address = listener.local_addr().expect("its address");
     // The last is more than the kernel takes at once.
     for length in [0, 9, 16 << 20] {
-        let mut peer = TcpStream::connect(address).expect("connected");
-        let (socket, _) = listener.accept().expect("accepted");
-        let connection = ring.adopt(socket.into());
+        let (connection, mut peer) = pair_of_tcp(&ring);
         connection.send_last(vec![b'x'; length].into());
         assert_eq!(connection.is_sending(), length > 9, "{length} bytes");
         let reader = std::thread::spawn(move || {
@@ -128,12 +133,8 @@ fn the_last_bytes_arrive_whole_and_then_the_end() {
 #[test]
 fn the_last_bytes_wait_for_the_end() {
     let ring = Ring::new(16).expect("a ring");
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let address = listener.local_addr().expect("its address");
     let waited = (0..5).any(|_| {
-        let mut peer = TcpStream::connect(address).expect("connected");
-        let (socket, _) = listener.accept().expect("accepted");
-        let connection = ring.adopt(socket.into());
+        let (connection, mut peer) = pair_of_tcp(&ring);
         peer.set_nonblocking(true).expect("set");
         connection.send_last(b"bye".to_vec().into());
         let early = peer.read(&mut [0; 3]);
