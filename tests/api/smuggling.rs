@@ -509,7 +509,7 @@ fn k06_who_never_reads_is_dropped_and_holds_nobody_up() {
     settings.http.stream_events_max = 4;
     let house = House::with(settings);
     let (address, token) = house.create("{}");
-    let deaf = Events::open(house.public, &[&bearer(&token)]);
+    let deaf = Events::open_deaf(house.public, &[&bearer(&token)]);
     let mut waiting = connect(house.public);
     let request = format!(
         "GET /api/v1/messages?wait=20s HTTP/1.1\r\nHost: a\r\n{}\r\n\r\n",
