@@ -297,6 +297,16 @@ where
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn who_gets_no_turn_to_look_up_a_name_has_called_nobody() {
+        let (caller, rules) = (Caller::new(1), Rules::default());
+        let target = Target::parse("https://receiver.example/", &rules).expect("a target");
+        let _turn = caller.lookups.acquire().await.expect("the only one");
+        let time = Duration::from_millis(1);
+        let called = caller.post(&target, HeaderMap::new(), Bytes::new(), &rules, time);
+        assert_eq!(called.await, Err(Failure::Busy));
+    }
+
     #[test]
     fn the_machine_knows_its_own_addresses() {
         for own in ["127.0.0.1", "127.86.75.30"] {

@@ -15,13 +15,8 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// How much one buffer takes.
+/// Size of one buffer. Price: times `server.receive_buffers`, for each core.
 pub(crate) const BUFFER_BYTES: usize = 8 << 10;
-
-/// From the start of one buffer to that of the next. Were it a power of two, the first lines of all buffers, which are most
-/// of what is ever touched, would share the same few places in the processor's caches. Price: times `server.receive_buffers`,
-/// for each core.
-const STRIDE_BYTES: usize = BUFFER_BYTES + 192;
 
 /// The kernel's name for the pool. There is one in each ring.
 pub(super) const GROUP: u16 = 0;
@@ -85,7 +80,7 @@ impl Pool {
         let len = len as usize;
         assert!(buffer < self.entries && len <= BUFFER_BYTES);
         // SAFETY: the offset stays inside the allocation, by the assertion.
-        let start = unsafe { self.memory.as_ptr().add(usize::from(buffer) * STRIDE_BYTES) };
+        let start = unsafe { self.memory.as_ptr().add(usize::from(buffer) * BUFFER_BYTES) };
         std::ptr::slice_from_raw_parts_mut(start, len)
     }
 
@@ -137,7 +132,7 @@ fn ring_layout(entries: u16) -> Layout {
 }
 
 fn memory_layout(entries: u16) -> Layout {
-    layout(usize::from(entries) * STRIDE_BYTES)
+    layout(usize::from(entries) * BUFFER_BYTES)
 }
 
 fn layout(bytes: usize) -> Layout {

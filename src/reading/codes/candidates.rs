@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::lexicon::separates_words;
 use super::searched::Searched;
 use super::words;
 use std::ops::Range;
@@ -191,7 +192,7 @@ fn number(text: &Searched, runs: &[Range<usize>], whole: Range<usize>) -> Option
     let behind = text.character(Some(whole.end));
     let later = text.character(Some(whole.end + 1));
     let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
-    let is_letter = |c: Option<char>| c.is_some_and(|c| c.is_alphabetic() && u32::from(c) < 0x0590);
+    let is_letter = |c: Option<char>| c.is_some_and(separates_words);
     let continues = matches!(before, Some('.' | ',' | ':')) && is_digit(earlier)
         || matches!(behind, Some('.' | ',' | ':')) && is_digit(later)
         || matches!(before, Some('/' | '+' | '_' | '&' | '%' | '@' | '$' | '('))
@@ -239,7 +240,7 @@ fn is_money(text: &Searched, whole: &Range<usize>) -> bool {
         let word = word.to_lowercase();
         let word = word.trim_end_matches('.');
         words::each(words::MONEY).any(|money| {
-            let is_sign = !money.starts_with(|c: char| c.is_alphabetic() && u32::from(c) < 0x0590);
+            let is_sign = !money.starts_with(separates_words);
             let money = money.trim_end_matches('.');
             word == money
                 || is_sign && (word.starts_with(money) || word.ends_with(money) && word.len() <= 6)
@@ -254,7 +255,7 @@ fn mixed(text: &Searched, runs: &[Range<usize>]) -> Option<Candidate> {
     let has = |is: fn(&char) -> bool| letters.chars().any(|c| is(&c));
     let before = text.character(start.checked_sub(1));
     let behind = text.character(Some(end));
-    let is_letter = |c: Option<char>| c.is_some_and(|c| c.is_alphabetic() && u32::from(c) < 0x0590);
+    let is_letter = |c: Option<char>| c.is_some_and(separates_words);
     let continues = is_letter(before)
         || is_letter(behind)
         || matches!(

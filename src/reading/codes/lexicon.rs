@@ -37,7 +37,7 @@ pub(super) struct Found<T> {
 }
 
 /// Whether words of this script stand between blanks, so that a word begins where a letter follows none.
-fn separates_words(character: char) -> bool {
+pub(super) fn separates_words(character: char) -> bool {
     character.is_alphabetic() && u32::from(character) < 0x0590
 }
 
