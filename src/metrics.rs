@@ -11,7 +11,7 @@ mod measure;
 
 pub use measure::{
     Counter, Cube, Declaration, Family, Gauge, Grid, Histogram, Histograms, Kind, Label, LabelSet,
-    Latency, Levels, Metric, Reading, Scale, Seconds, Size, Stay, Time,
+    Latency, Levels, Metric, Moments, Reading, Scale, Seconds, Size, Stay, Time,
 };
 
 /// Declares the enums that serve as labels.
@@ -420,7 +420,8 @@ anew: `MAYFLY_REWRITE=1 cargo test --test metrics`.
 Each core counts for itself and a scrape shows the sum, but for the metrics with a `core` label.
 All labels have few, fixed values. None ever comes from what a client sent: no address, no domain,
 no client's address. A series of three labels (`mayfly_http_requests_total`) appears with its first
-count, and so does a histogram with a label; all others are there from the start, at 0.
+count, and so does a histogram with a label; when a certificate expires is shown for those that
+there are. All others are there from the start, at 0.
 
 What to do with them, dashboards and alerts: [operations.md](operations.md#watching-it). There is
 nothing here on DNS, block lists, SPF, DKIM, DMARC, accounts or other servers that mail is passed
@@ -432,6 +433,7 @@ to, because mayfly has none of it. The lag of a core's loop is how long its turn
 
 #[cfg(test)]
 mod tests {
+    use super::process::{Certificate, ProcessMetrics};
     use super::*;
 
     #[test]
@@ -459,6 +461,29 @@ mod tests {
             let total = metric.name.ends_with("_total");
             assert_eq!(total, metric.kind == Kind::Counter, "{}", metric.name);
         }
+    }
+
+    #[test]
+    fn a_gauge_at_0_is_shown_and_a_certificate_that_is_not_there_is_not() {
+        let metrics = ProcessMetrics::default();
+        metrics.certificate_expiry.of(Certificate::C1).set(7);
+        let mut shown = Vec::new();
+        metrics.read(&mut |declaration, labels, reading| {
+            if let Reading::Gauge(n) = reading {
+                shown.push((declaration.name, labels.to_vec(), n));
+            }
+        });
+        let of = |name: &str| -> Vec<(&str, u64)> {
+            let of_it = shown.iter().filter(|(shown, ..)| *shown == name);
+            of_it.map(|(_, labels, n)| (labels[0], *n)).collect()
+        };
+        let urls = [("closed", 0), ("half_open", 0), ("open", 0)];
+        assert_eq!(of("mayfly_webhook_urls"), urls);
+        let expiry = [("1", 7)];
+        assert_eq!(
+            of("mayfly_tls_certificate_expiry_timestamp_seconds"),
+            expiry
+        );
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl<A: Label, B: Label, C: Label> Cube<A, B, C> {
     }
 }
 
-/// One gauge for each value of a label. Those that were never set are not shown.
+/// One gauge for each value of a label.
 #[derive(Debug)]
 pub struct Levels<L: Label> {
     gauges: Box<[Gauge]>,
@@ -189,6 +189,23 @@ impl<L: Label> Levels<L> {
     /// The gauge of one value.
     pub fn of(&self, label: L) -> &Gauge {
         &self.gauges[label.index()]
+    }
+}
+
+/// One moment for each value of a label, in seconds since 1970. What stands at 0 is not known and not shown.
+#[derive(Debug)]
+pub struct Moments<L: Label>(Levels<L>);
+
+impl<L: Label> Default for Moments<L> {
+    fn default() -> Self {
+        Self(Levels::default())
+    }
+}
+
+impl<L: Label> Moments<L> {
+    /// The moment of one value.
+    pub fn of(&self, label: L) -> &Gauge {
+        self.0.of(label)
     }
 }
 
@@ -534,10 +551,20 @@ impl<L: Label> Metric for Levels<L> {
 
     fn read(&self, each: &mut dyn FnMut(&[&'static str], Reading<'_>)) {
         for (gauge, value) in self.gauges.iter().zip(L::VALUES) {
-            if gauge.value() > 0 {
-                each(&[value], Reading::Gauge(gauge.value()));
-            }
+            each(&[value], Reading::Gauge(gauge.value()));
         }
+    }
+}
+
+impl<L: Label> Metric for Moments<L> {
+    const KIND: Kind = Kind::Gauge;
+    const LABELS: &'static [LabelSet] = Levels::<L>::LABELS;
+
+    fn read(&self, each: &mut dyn FnMut(&[&'static str], Reading<'_>)) {
+        self.0.read(&mut |labels, reading| match reading {
+            Reading::Gauge(0) => {}
+            known => each(labels, known),
+        });
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::{
     Counter, Cube, Declaration, Family, Gauge, Grid, Histogram, Histograms, Kind, Label, LabelSet,
-    Latency, Levels, Metric, Reading, Seconds, Stay,
+    Latency, Levels, Metric, Moments, Reading, Seconds, Stay,
 };
 
 labels! {
@@ -256,7 +256,7 @@ metrics! {
     /// When the settings in use were loaded, in seconds since 1970.
     config_reloaded_at as "mayfly_config_last_reload_success_timestamp_seconds": Gauge,
     /// When a certificate expires, in seconds since 1970, by its place in the settings.
-    certificate_expiry as "mayfly_tls_certificate_expiry_timestamp_seconds": Levels<Certificate>,
+    certificate_expiry as "mayfly_tls_certificate_expiry_timestamp_seconds": Moments<Certificate>,
     /// The level of pressure: 0 normal, 1 strained, 2 overloaded, 3 refusing.
     pressure_level as "mayfly_pressure_level": Gauge,
     /// SMTP connections that may be open at once.

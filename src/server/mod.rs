@@ -363,9 +363,13 @@ impl Server {
         self.metrics
             .smtp_connections_limit
             .set(self.config.admission.connections_max.into());
-        for (place, identity) in Certificate::ALL.into_iter().zip(&self.live.identities) {
-            let expiry = u64::try_from(identity.expires_unix_secs).unwrap_or(0);
-            self.metrics.certificate_expiry.of(place).set(expiry);
+        for (place, shown) in Certificate::ALL.into_iter().enumerate() {
+            // One that the settings no longer name is forgotten.
+            let expiry = match self.live.identities.get(place) {
+                Some(identity) => u64::try_from(identity.expires_unix_secs).unwrap_or(0),
+                None => 0,
+            };
+            self.metrics.certificate_expiry.of(shown).set(expiry);
         }
     }
 }

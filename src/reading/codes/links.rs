@@ -10,6 +10,9 @@ use std::sync::LazyLock;
 /// The most links of a text that are looked at.
 const URLS_MAX: usize = 200;
 
+/// The longest address that is looked at, in bytes. Browsers and mail programs cut off what is longer.
+const URL_BYTES_MAX: usize = 4096;
+
 /// How many characters before a bare address say what it is for.
 const CONTEXT_CHARS: usize = 160;
 
@@ -49,7 +52,8 @@ struct Candidate<'a> {
 pub(super) fn find(given: &Given<'_>, subject: &Searched, text: &Searched) -> Vec<Link> {
     let speaks_of_it = subject.has(Word::Verify) || text.has(Word::Verify);
     let mut found: Vec<Link> = Vec::new();
-    for candidate in anchors(given).chain(bare(given.text)) {
+    let candidates = anchors(given).chain(bare(given.text));
+    for candidate in candidates.filter(|it| it.url.len() <= URL_BYTES_MAX) {
         let confidence = judge(&candidate, speaks_of_it);
         let same = |known: &&mut Link| known.url == candidate.url;
         if let Some(known) = found.iter_mut().find(same) {
@@ -122,11 +126,14 @@ fn before(text: &str, at: usize) -> String {
     lowered(near)
 }
 
-/// Addresses that stand in the text as they are.
+/// Addresses that stand in the text as they are. One inside another is a part of that one.
 fn bare(text: &str) -> impl Iterator<Item = Candidate<'_>> {
     let starts = memchr::memmem::find_iter(text.as_bytes(), "://").take(URLS_MAX);
-    let (mut counted, mut characters) = (0, 0);
+    let (mut counted, mut characters, mut end) = (0, 0, 0);
     starts.filter_map(move |colon| {
+        if colon < end {
+            return None;
+        }
         let scheme = ["https", "http"]
             .iter()
             .find(|scheme| text[..colon].ends_with(**scheme))?;
@@ -138,6 +145,7 @@ fn bare(text: &str) -> impl Iterator<Item = Candidate<'_>> {
         let rest = &text[start..];
         let ends = |c: char| c.is_whitespace() || "<>\"'()[]{}|\\^`".contains(c) || !c.is_ascii();
         let url = &rest[..rest.find(ends).unwrap_or(rest.len())];
+        end = start + url.len();
         let url = url.trim_end_matches(['.', ',', ';', ':', '!', '?']);
         Some(Candidate {
             url,

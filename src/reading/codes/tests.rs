@@ -110,6 +110,40 @@ fn links_are_told_from_other_links() {
 }
 
 #[test]
+fn an_address_inside_another_is_a_part_of_it() {
+    let outer = "https://t.example/c?to=https://a.example/verify?token=0123456789abcdef";
+    let text = format!("Please verify your address:\n{outer}\n");
+    let given = Given {
+        text: &text,
+        ..Given::default()
+    };
+    let found = find(&given).links;
+    let urls: Vec<&str> = found.iter().map(|link| link.url.as_str()).collect();
+    assert_eq!(urls, [outer]);
+}
+
+#[test]
+fn an_address_that_no_browser_would_open_is_none() {
+    let found = |bytes: usize| {
+        let url = format!("{:a<bytes$}", "https://a.example/verify?token=0123456789");
+        let text = format!("Verify your address: {url}");
+        let links = [(url.as_str(), "Verify your address", 0)];
+        let in_text = Given {
+            text: &text,
+            ..Given::default()
+        };
+        let on_a_link = Given {
+            html: Some("Verify your address"),
+            links: &links,
+            ..Given::default()
+        };
+        [in_text, on_a_link].map(|given| find(&given).links.len())
+    };
+    assert_eq!(found(4096), [1, 1]);
+    assert_eq!(found(4097), [0, 0]);
+}
+
+#[test]
 fn texts_made_of_candidates_take_their_time_and_no_more() {
     for text in [
         "123456 ".repeat(100_000),
