@@ -2,13 +2,13 @@
 
 use crate::failure::Failure;
 use crate::http;
-use crate::job::Load;
+use crate::job::{Kind, Load};
 use crate::payload;
 use crate::results::Counted;
 use crate::scenario::Counting;
-use crate::server::Server;
+use crate::server::Metrics;
 use crate::tally::Tally;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 
 /// Mailboxes that are read where only some are.
@@ -93,14 +93,24 @@ impl Seen {
     }
 }
 
+/// Where it is counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    /// The page of metrics, as it is when all has been sent.
+    pub(crate) metrics: &'a Metrics,
+    /// Where mailboxes are read.
+    pub(crate) api: SocketAddr,
+    /// The domain of the recipients.
+    pub(crate) domain: &'a str,
+}
+
 /// Counts, and says what does not agree.
 pub(crate) fn count(
-    server: &Server,
+    place: Place<'_>,
     counting: Counting,
-    domain: &str,
     shares: &[Share<'_>],
 ) -> Result<(Counted, Vec<String>), Failure> {
-    let metrics = server.metrics()?;
+    let metrics = place.metrics;
     let sum = |of: fn(&Tally) -> u64| shares.iter().map(|share| of(share.tally)).sum::<u64>();
     let mut counted = Counted {
         sent: sum(|tally| tally.accepted),
@@ -130,9 +140,21 @@ pub(crate) fn count(
         &mut wrong,
     );
     match counting {
-        Counting::Metrics => {}
-        Counting::Markers => by_markers(server, domain, shares, &mut counted)?,
-        Counting::Sample => by_sample(server, domain, shares, &mut counted)?,
+        Counting::Metrics => {
+            let (there, gone) = (
+                metrics.count("mayfly_store_messages"),
+                metrics.count("mayfly_store_gone_total"),
+            );
+            between(
+                "copies that are there or have gone",
+                there + gone,
+                counted.delivered,
+                0,
+                &mut wrong,
+            );
+        }
+        Counting::Markers => by_markers(place, shares, &mut counted)?,
+        Counting::Sample => by_sample(place, shares, &mut counted)?,
     }
     for (what, copies) in [
         ("lost", counted.lost),
@@ -150,26 +172,26 @@ pub(crate) fn count(
 fn between(what: &str, found: u64, expected: u64, unknown: u64, wrong: &mut Vec<String>) {
     if found < expected || found > expected + unknown {
         wrong.push(format!(
-            "{what}: {found}; the generators had {expected} (and {unknown} without an answer)"
+            "{what}: {found}; it should be {expected} (and {unknown} without an answer)"
         ));
     }
 }
 
 fn by_markers(
-    server: &Server,
-    domain: &str,
+    place: Place<'_>,
     shares: &[Share<'_>],
     counted: &mut Counted,
 ) -> Result<(), Failure> {
     let mut seen = Seen::new(shares);
     let mut read = HashSet::new();
-    for share in shares {
+    let known = tokens(shares);
+    for share in sending(shares) {
         for mailbox in 0..share.load.mailboxes {
             if !read.insert((share.load.name.clone(), mailbox)) {
                 continue;
             }
-            let token = token(server.http, domain, share, mailbox)?;
-            read_all(server.http, &token, |marker| seen.see(marker))?;
+            let token = token(place, &known, share, mailbox)?;
+            read_all(place.api, &token, |marker| seen.see(marker))?;
             counted.mailboxes += 1;
         }
     }
@@ -184,14 +206,10 @@ fn by_markers(
 }
 
 /// Some mailboxes of each load: each must hold what was sent to it, once.
-fn by_sample(
-    server: &Server,
-    domain: &str,
-    shares: &[Share<'_>],
-    counted: &mut Counted,
-) -> Result<(), Failure> {
+fn by_sample(place: Place<'_>, shares: &[Share<'_>], counted: &mut Counted) -> Result<(), Failure> {
     let mut read = HashSet::new();
-    for share in shares {
+    let known = tokens(shares);
+    for share in sending(shares) {
         if !read.insert(share.load.name.clone()) {
             continue;
         }
@@ -199,10 +217,10 @@ fn by_sample(
         let copies = load.messages * u64::from(load.recipients);
         let step = (load.mailboxes / SAMPLE).max(1);
         for mailbox in (0..load.mailboxes).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
-            let token = token(server.http, domain, share, mailbox)?;
+            let token = token(place, &known, share, mailbox)?;
             let mut markers = HashSet::new();
             let mut found = 0;
-            read_all(server.http, &token, |marker| {
+            read_all(place.api, &token, |marker| {
                 found += 1;
                 markers.insert(marker);
             })?;
@@ -217,24 +235,44 @@ fn by_sample(
     Ok(())
 }
 
-/// The token of a mailbox: what the generator got, or a new one, because whoever creates an address gets what it holds.
+/// What has sent into mailboxes, without what only held or read.
+fn sending<'a, 'b>(shares: &'a [Share<'b>]) -> impl Iterator<Item = &'a Share<'b>> {
+    let sends = |share: &&Share<'_>| share.load.kind == Kind::Send;
+    shares.iter().filter(sends)
+}
+
+/// Tokens that generators got, by the load whose mailboxes they are, in order.
+fn tokens<'a>(shares: &[Share<'a>]) -> HashMap<&'a str, &'a [String]> {
+    let got = shares.iter().filter(|share| !share.tally.tokens.is_empty());
+    got.map(|share| {
+        let of = match share.load.kind {
+            Kind::Read => &share.load.of,
+            _ => &share.load.name,
+        };
+        (of.as_str(), share.tally.tokens.as_slice())
+    })
+    .collect()
+}
+
+/// The token of a mailbox: what a generator got, or a new one, because whoever creates an address gets what it holds.
 fn token(
-    api: SocketAddr,
-    domain: &str,
+    place: Place<'_>,
+    known: &HashMap<&str, &[String]>,
     share: &Share<'_>,
     mailbox: u64,
 ) -> Result<String, Failure> {
+    let name = share.load.name.as_str();
     let own = usize::try_from(mailbox)
         .ok()
-        .and_then(|mailbox| share.tally.tokens.get(mailbox));
+        .and_then(|mailbox| known.get(name)?.get(mailbox));
     if let Some(token) = own {
         return Ok(token.clone());
     }
     let body = format!(
-        "{{\"local_part\":\"{}-{mailbox}\",\"domain\":\"{domain}\"}}",
-        share.load.name
+        "{{\"local_part\":\"{name}-{mailbox}\",\"domain\":\"{}\"}}",
+        place.domain
     );
-    let created = http::ask(api, "POST", "/api/v1/mailboxes", None, &body)?.json()?;
+    let created = http::ask(place.api, "POST", "/api/v1/mailboxes", None, &body)?.json()?;
     let token = created["token"]
         .as_str()
         .ok_or_else(|| Failure::new("a mailbox without a token"))?;
@@ -271,6 +309,122 @@ fn read_all(api: SocketAddr, token: &str, mut see: impl FnMut(u64)) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+
+    /// A server whose mailboxes hold what they are said to hold, for as long as the test's process lives.
+    fn server(mailboxes: BTreeMap<String, Vec<u64>>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                // What cannot be answered is missed by who asked.
+                let _ = answer(&stream, &mailboxes);
+            }
+        });
+        address
+    }
+
+    /// A mailbox's token is its name, and everything is on its first page.
+    fn answer(
+        mut stream: &TcpStream,
+        mailboxes: &BTreeMap<String, Vec<u64>>,
+    ) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            reader.read_line(&mut head)?;
+        }
+        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+        let body = if head.starts_with("POST") {
+            let length = field("Content-Length: ").and_then(|length| length.parse().ok());
+            let mut fields = vec![0; length.unwrap_or_default()];
+            reader.read_exact(&mut fields)?;
+            let fields: Value = serde_json::from_slice(&fields)?;
+            json!({ "token": fields["local_part"] })
+        } else {
+            let held = field("Authorization: Bearer ")
+                .and_then(|token| mailboxes.get(token))
+                .filter(|_| head.contains("cursor=0 "));
+            let message = |marker: &u64| json!({ "subject": format!("mark-{marker:016x}") });
+            let messages: Vec<Value> = held.into_iter().flatten().map(message).collect();
+            json!({ "messages": messages, "cursor": "9" })
+        };
+        write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}")
+    }
+
+    /// Four messages in two mailboxes, by what the metrics and the mailboxes say of them.
+    fn counted(counting: Counting, metrics: &str, even: &[u64], odd: &[u64]) -> Vec<String> {
+        let load = Load {
+            messages: 4,
+            mailboxes: 2,
+            ..Load::default()
+        };
+        let tally = Tally {
+            accepted: 4,
+            copies: 4,
+            numbered: 4,
+            ..Tally::default()
+        };
+        let shares = [Share {
+            load: &load,
+            worker: 1,
+            tally: &tally,
+        }];
+        let held = |numbers: &[u64]| numbers.iter().map(|number| (1 << 32) | number).collect();
+        let mailboxes = [("load-0", even), ("load-1", odd)]
+            .map(|(name, numbers)| (name.to_owned(), held(numbers)));
+        let place = Place {
+            metrics: &Metrics(metrics.to_owned()),
+            api: server(BTreeMap::from(mailboxes)),
+            domain: "mayfly.test",
+        };
+        let (_, wrong) = count(place, counting, &shares).expect("counted");
+        wrong
+    }
+
+    #[test]
+    fn a_server_that_loses_doubles_or_lies_is_found_out() {
+        const ALL: &str = "mayfly_messages_accepted_total 4\nmayfly_store_delivered_total 4\n\
+            mayfly_store_messages{core=\"0\"} 1\nmayfly_store_gone_total{reason=\"expired\"} 3\n";
+        let fewer = ALL.replace("delivered_total 4", "delivered_total 3");
+        let vanished = ALL.replace("messages{core=\"0\"} 1", "messages{core=\"0\"} 0");
+        use Counting::{Markers, Metrics, Sample};
+        for (counting, metrics, even, odd, wrong) in [
+            (Markers, ALL, &[0, 2][..], &[1, 3][..], &[][..]),
+            (Sample, ALL, &[0, 2], &[1, 3], &[]),
+            (Metrics, ALL, &[], &[], &[]),
+            (Markers, ALL, &[0, 2], &[1], &["1 copies lost"]),
+            (Sample, ALL, &[0, 2], &[1], &["1 copies lost"]),
+            (Markers, ALL, &[0, 2, 2], &[1, 3], &["1 copies doubled"]),
+            (Sample, ALL, &[0, 2, 2], &[1, 3], &["1 copies doubled"]),
+            (
+                Markers,
+                ALL,
+                &[0, 0],
+                &[1, 3],
+                &["1 copies lost", "1 copies doubled"],
+            ),
+            (
+                Sample,
+                ALL,
+                &[0, 0],
+                &[1, 3],
+                &["1 copies lost", "1 copies doubled"],
+            ),
+            (Markers, ALL, &[0, 2, 9], &[1, 3], &["1 copies that nobody"]),
+            (Sample, ALL, &[0, 2, 9], &[1, 3], &["1 copies that nobody"]),
+            (Markers, &fewer, &[0, 2], &[1, 3], &["copies delivered"]),
+            (Metrics, &vanished, &[], &[], &["copies that are there"]),
+        ] {
+            let found = counted(counting, metrics, even, odd);
+            assert_eq!(found.len(), wrong.len(), "{found:?}");
+            for (found, wrong) in found.iter().zip(wrong) {
+                assert!(found.starts_with(wrong), "{found}");
+            }
+        }
+    }
 
     fn judged(recipients: u32, absent: &[u64], unknown: &[u64], found: &[u64]) -> (u64, u64, u64) {
         let load = Load {

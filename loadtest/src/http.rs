@@ -10,6 +10,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(150);
 /// The most that an answer may be: a page of a list, or the page of metrics.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const READ_BYTES: usize = 16 * 1024;
 
 /// An answer.
 #[derive(Debug)]
@@ -44,7 +45,79 @@ pub(crate) fn ask(
     )))
 }
 
-/// The head of a request without a body, for streams.
+/// A connection that is kept for one request after the other.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    to: SocketAddr,
+    stream: tokio::net::TcpStream,
+    received: Vec<u8>,
+}
+
+impl Kept {
+    pub(crate) async fn open(to: SocketAddr) -> std::io::Result<Self> {
+        let stream = tokio::net::TcpStream::connect(to).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            to,
+            stream,
+            received: Vec::new(),
+        })
+    }
+
+    /// Asks for something and waits for the whole answer.
+    pub(crate) async fn get(&mut self, path: &str, token: &str) -> std::io::Result<Answer> {
+        send_all(&self.stream, head(self.to, path, token).as_bytes()).await?;
+        let length = loop {
+            if let Some(length) = whole(&self.received) {
+                break length;
+            }
+            if self.received.len() as u64 > ANSWER_BYTES_MAX
+                || read_some(&self.stream, &mut self.received).await? == 0
+            {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+        };
+        let rest = self.received.split_off(length);
+        let answer = parsed(&std::mem::replace(&mut self.received, rest));
+        answer.ok_or_else(|| std::io::Error::other("no whole HTTP answer"))
+    }
+}
+
+/// Sends all of it.
+pub(crate) async fn send_all(
+    stream: &tokio::net::TcpStream,
+    mut rest: &[u8],
+) -> std::io::Result<()> {
+    while !rest.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Appends what comes next; how much that was, 0 at the end.
+pub(crate) async fn read_some(
+    stream: &tokio::net::TcpStream,
+    text: &mut Vec<u8>,
+) -> std::io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        let start = text.len();
+        text.resize(start + READ_BYTES, 0);
+        let read = stream.try_read(&mut text[start..]);
+        text.truncate(start + read.as_ref().copied().unwrap_or(0));
+        match read {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+    }
+}
+
+/// The head of a request without a body.
 pub(crate) fn head(to: SocketAddr, path: &str, token: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {to}\r\nAuthorization: Bearer {token}\r\n\r\n")
 }
@@ -92,6 +165,33 @@ fn parsed(bytes: &[u8]) -> Option<Answer> {
     Some(Answer { status, body })
 }
 
+/// How long the answer is that these bytes begin with; `None` if it is not whole.
+fn whole(bytes: &[u8]) -> Option<usize> {
+    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&bytes[..head])
+        .ok()?
+        .to_ascii_lowercase();
+    let mut end = head;
+    if text.contains("transfer-encoding: chunked") {
+        loop {
+            let line = bytes
+                .get(end..)?
+                .windows(2)
+                .position(|window| window == b"\r\n")?;
+            let digits = std::str::from_utf8(&bytes[end..end + line]).ok()?;
+            let size = usize::from_str_radix(digits.trim(), 16).ok()?;
+            end += line + 2 + size + 2;
+            if size == 0 {
+                break;
+            }
+        }
+    } else if let Some((_, rest)) = text.split_once("content-length:") {
+        let length = rest.lines().next()?.trim().parse::<usize>().ok()?;
+        end += length;
+    }
+    (bytes.len() >= end).then_some(end)
+}
+
 fn dechunked(mut rest: &[u8]) -> Option<Vec<u8>> {
     let mut whole = Vec::new();
     loop {
@@ -125,5 +225,20 @@ mod tests {
             (404, b"no".as_slice())
         );
         assert!(parsed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab").is_none());
+    }
+
+    #[test]
+    fn an_answer_ends_where_it_says() {
+        for answer in [
+            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc".as_slice(),
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+            b"HTTP/1.1 204 No Content\r\n\r\n",
+        ] {
+            for cut in 0..answer.len() {
+                assert_eq!(whole(&answer[..cut]), None);
+            }
+            let next = [answer, b"HTTP/1.1 200".as_slice()].concat();
+            assert_eq!(whole(&next), Some(answer.len()));
+        }
     }
 }

@@ -26,6 +26,9 @@ pub(crate) enum Kind {
     Hold,
     /// They say one byte of a command now and then, for as long.
     Drip,
+    /// They are clients of the HTTP API: each has a mailbox of another load, lists what is new there and reads every message of it,
+    /// until that is done and the mailbox is read to its end.
+    Read,
 }
 
 /// How TLS comes into it.
@@ -144,6 +147,10 @@ pub(crate) struct Load {
     pub(crate) watch: bool,
     /// Seconds between two bytes of [`Kind::Drip`].
     pub(crate) drip_seconds: f64,
+    /// The load whose mailboxes [`Kind::Read`] reads.
+    pub(crate) of: String,
+    /// Seconds that a reader rests when there is nothing new.
+    pub(crate) rest_seconds: f64,
     /// Whether what is refused stays without a reply of success on purpose: then it is counted, and no failure.
     pub(crate) refusals_expected: bool,
 }
@@ -172,6 +179,8 @@ impl Default for Load {
             proxy: false,
             watch: false,
             drip_seconds: 1.0,
+            of: String::new(),
+            rest_seconds: 0.1,
             refusals_expected: false,
         }
     }
@@ -195,7 +204,7 @@ impl Load {
     }
 
     /// What each number may be.
-    fn counts(&self) -> [(bool, &'static str); 10] {
+    fn counts(&self) -> [(bool, &'static str); 11] {
         let name = &self.name;
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let size = match self.size {
@@ -233,13 +242,17 @@ impl Load {
             ),
             (self.sources <= SOURCES_MAX, "sources: up to 200"),
             (self.drip_seconds >= 0.01, "drip_seconds: at least 0.01"),
+            (
+                (0.001..=60.0).contains(&self.rest_seconds),
+                "rest_seconds: 0.001 to 60",
+            ),
             (size, "size: 2 bytes to 64 MiB"),
         ]
     }
 
     /// What must fit together.
-    fn fits(&self) -> [(bool, &'static str); 6] {
-        let sends = self.kind == Kind::Send;
+    fn fits(&self) -> [(bool, &'static str); 7] {
+        let (sends, reads) = (self.kind == Kind::Send, self.kind == Kind::Read);
         [
             (
                 self.sessions >= self.processes,
@@ -260,6 +273,10 @@ impl Load {
             (
                 !self.watch || self.processes == 1,
                 "watch: one process, which knows when it sent what",
+            ),
+            (
+                !reads || (self.processes == 1 && self.sessions <= 1_000),
+                "kind = \"read\": one process, up to 1,000 sessions",
             ),
             (
                 self.rate.is_none() || sends,

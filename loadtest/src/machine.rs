@@ -17,7 +17,7 @@ pub(crate) struct Machine {
     pub(crate) descriptors_max: u64,
     pub(crate) listen_backlog_max: String,
     pub(crate) rust: String,
-    /// Optimised, or with debug assertions; of the generator, and of the server that is built with it.
+    /// Optimised, or with debug assertions: of the generator, and of the server if `loadtest/run` built both.
     pub(crate) profile: String,
     pub(crate) mayfly: String,
 }

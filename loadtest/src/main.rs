@@ -22,6 +22,7 @@ mod pacer;
 mod payload;
 mod process;
 mod proxy;
+mod reader;
 mod report;
 mod results;
 mod run;

@@ -111,8 +111,8 @@ pub(crate) fn resident(pid: u32) -> Option<u64> {
     )
 }
 
-/// Seconds that all CPUs together have worked for programs: without interrupts, and without the kernel's own threads, which mostly work
-/// for the load.
+/// Seconds that all CPUs together have worked: without the kernel's own threads, which mostly work for the load. Interrupts are in it,
+/// since the ticks that they fall into are in the time of the program that was interrupted as well.
 pub(crate) fn machine_busy_seconds() -> f64 {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     let first = text.lines().next().unwrap_or_default();
@@ -121,9 +121,19 @@ pub(crate) fn machine_busy_seconds() -> f64 {
         .skip(1)
         .filter_map(|field| field.parse().ok())
         .collect();
-    // user, nice, system
-    fields.iter().take(3).sum::<f64>() / ticks_per_second() - kernel_threads_seconds()
+    let worked: f64 = [USER, NICE, SYSTEM, IRQ, SOFTIRQ]
+        .iter()
+        .filter_map(|at| fields.get(*at))
+        .sum();
+    worked / ticks_per_second() - kernel_threads_seconds()
 }
+
+/// Places in the first line of /proc/stat (proc_stat(5)).
+const USER: usize = 0;
+const NICE: usize = 1;
+const SYSTEM: usize = 2;
+const IRQ: usize = 5;
+const SOFTIRQ: usize = 6;
 
 /// CPU seconds of the children of kthreadd, which is process 2 where it can be seen.
 fn kernel_threads_seconds() -> f64 {
@@ -197,13 +207,15 @@ pub(crate) fn end_with_us() {
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
             use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut interrupt), Ok(mut terminate)) = (
+            let (Ok(mut hangup), Ok(mut interrupt), Ok(mut terminate)) = (
+                signal(SignalKind::hangup()),
                 signal(SignalKind::interrupt()),
                 signal(SignalKind::terminate()),
             ) else {
                 return;
             };
             let code = tokio::select! {
+                _ = hangup.recv() => 129,
                 _ = interrupt.recv() => 130,
                 _ = terminate.recv() => 143,
             };

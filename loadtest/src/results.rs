@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::machine::Machine;
+use crate::scenario::Counting;
 use crate::tally::Tally;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::time::Duration;
 pub(crate) const BUSY_SHARE: f64 = 0.05;
 
 /// One scenario's run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) scenario: String,
     pub(crate) title: String,
@@ -22,6 +23,12 @@ pub(crate) struct Outcome {
     /// Whether other programs worked on the machine; then figures of speed mean little.
     pub(crate) busy: bool,
     pub(crate) machine: Machine,
+    /// The commit that the server says it was built from.
+    #[serde(default)]
+    pub(crate) commit: String,
+    /// How it is known that nothing was lost.
+    #[serde(default)]
+    pub(crate) counting: Counting,
     pub(crate) rounds: Vec<Round>,
 }
 
@@ -35,18 +42,35 @@ pub(crate) struct Round {
     /// From the first load to the end of the last.
     pub(crate) seconds: f64,
     pub(crate) server_cpu_seconds: f64,
-    /// Share of all CPUs' time that went to neither the server nor the generators.
+    /// Share of all CPUs' time that went to neither the server nor the generators; below 0 by what the ticks of /proc miss.
     pub(crate) others_cpu_share: f64,
     /// Memory of the server before, while connections were held, and at its highest.
     pub(crate) memory_before: u64,
     pub(crate) memory_held: u64,
     pub(crate) connections_held: u64,
     pub(crate) memory_peak: u64,
+    /// How mail ended, where that was waited for.
+    pub(crate) emptied: Option<Emptied>,
     /// Resident memory over time: seconds and bytes.
     pub(crate) memory: Vec<(f64, u64)>,
     pub(crate) memory_growth_percent: Option<f64>,
     /// What was not reached. Empty: passed.
     pub(crate) missed: Vec<String>,
+}
+
+/// What was left when all mail had expired.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Emptied {
+    /// Copies of messages that expired, by the metrics.
+    pub(crate) expired: u64,
+    /// Those that were still there when they should have gone.
+    pub(crate) left: u64,
+    /// From the end of the last load to the last message's end.
+    pub(crate) seconds: f64,
+    /// No expiry was further behind its time than this, in seconds: the upper end of a bucket of the metrics.
+    pub(crate) lag_seconds_max: f64,
+    /// Memory of the server then.
+    pub(crate) memory: u64,
 }
 
 /// Sent, accepted, found.
@@ -73,6 +97,16 @@ impl Round {
     /// Microseconds of the server's CPU time for each message.
     pub(crate) fn cpu_microseconds(&self) -> f64 {
         self.server_cpu_seconds * 1e6 / self.counted.sent.max(1) as f64
+    }
+
+    /// How much of the memory that mail had taken is not given back when it has expired, in percent.
+    pub(crate) fn memory_left_percent(&self) -> Option<f64> {
+        let grown = self
+            .memory_peak
+            .checked_sub(self.memory_before)
+            .filter(|grown| *grown > 0)?;
+        let left = self.emptied?.memory.saturating_sub(self.memory_before);
+        Some(left as f64 / grown as f64 * 100.0)
     }
 }
 
@@ -106,7 +140,7 @@ impl Outcome {
 /// CPU seconds as a share of what the machine has in that time.
 pub(crate) fn busy_share(cpu_seconds: f64, time: Duration) -> f64 {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-    (cpu_seconds / (time.as_secs_f64() * cpus)).max(0.0)
+    cpu_seconds / (time.as_secs_f64() * cpus)
 }
 
 /// Writes something as NAME.json.

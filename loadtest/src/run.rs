@@ -1,17 +1,18 @@
 //! The path of one scenario: start a server, let the generators at it, count, stop it, judge.
 
 use crate::arguments::Setting;
-use crate::count::{self, Share};
+use crate::count::{self, Place, Share};
 use crate::failure::Failure;
 use crate::generators::Generators;
 use crate::job::{Kind, Load};
 use crate::machine::{self, Machine};
 use crate::process;
-use crate::results::{Counted, Outcome, Round, busy_share, growth_percent};
+use crate::results::{Counted, Emptied, Outcome, Round, busy_share, growth_percent};
 use crate::scenario::Scenario;
 use crate::server::Server;
 use crate::summary::{self, bytes, grouped};
 use crate::tally::Tally;
+use crate::thresholds::Memory;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -23,6 +24,8 @@ pub(crate) const DOMAIN: &str = "mayfly.test";
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 /// The most samples of one round.
 const SAMPLES_MAX: usize = 4_000;
+/// How long after the last message has gone memory is looked at: the allocator gives pages back some time after they are free.
+const SETTLES_IN: Duration = Duration::from_secs(2);
 
 /// Runs a scenario; its outcome holds what was missed.
 pub(crate) fn scenario(
@@ -31,8 +34,9 @@ pub(crate) fn scenario(
     setting: &Setting,
 ) -> Result<Outcome, Failure> {
     let mut rounds = Vec::new();
+    let mut commit = String::new();
     for _ in 0..setting.rounds.unwrap_or(scenario.rounds) {
-        let round = round(scenario, setting)?;
+        let round = round(scenario, setting, &mut commit)?;
         show(name, &round);
         rounds.push(round);
     }
@@ -44,12 +48,17 @@ pub(crate) fn scenario(
         quick: setting.quick,
         busy: setting.busy || Outcome::measured_busy(&rounds),
         machine: Machine::this(),
+        commit,
+        counting: scenario.counting,
         rounds,
     })
 }
 
-fn round(scenario: &Scenario, setting: &Setting) -> Result<Round, Failure> {
+fn round(scenario: &Scenario, setting: &Setting, commit: &mut String) -> Result<Round, Failure> {
     let server = Server::start(&setting.binary, &setting.config, scenario)?;
+    if let Some(said) = server.metrics()?.label("mayfly_build_info", "commit") {
+        said.clone_into(commit);
+    }
     let mut round = Round {
         memory_before: process::memory_bytes(server.pid()),
         ..Round::default()
@@ -68,6 +77,9 @@ fn round(scenario: &Scenario, setting: &Setting) -> Result<Round, Failure> {
         let all = scenario.loads.iter().enumerate();
         let loads: Vec<(usize, &Load)> = all.filter(|(_, load)| load.step == step).collect();
         step_of(&loads, &server, &mut generators, &mut round)?;
+    }
+    if scenario.until_empty_seconds > 0.0 {
+        round.emptied = Some(until_empty(&server, scenario.until_empty_seconds)?);
     }
     round.seconds = began.elapsed().as_secs_f64();
     round.server_cpu_seconds = process::cpu_seconds(server.pid()) - cpu;
@@ -95,7 +107,12 @@ fn round(scenario: &Scenario, setting: &Setting) -> Result<Round, Failure> {
             tally: &done.tally,
         })
         .collect();
-    let (counted, wrong) = count::count(&server, scenario.counting, DOMAIN, &shares)?;
+    let place = Place {
+        metrics: &server.metrics()?,
+        api: server.http,
+        domain: DOMAIN,
+    };
+    let (counted, wrong) = count::count(place, scenario.counting, &shares)?;
     round.counted = counted;
     for done in &generators.done {
         round
@@ -118,13 +135,23 @@ fn judged(scenario: &Scenario, round: &Round) -> Vec<String> {
             continue;
         };
         total.merge(tally);
-        if load.watch && tally.events != tally.copies {
-            missed.push(format!(
-                "{}: {} events for {} copies",
-                load.name,
-                grouped(tally.events),
-                grouped(tally.copies)
+        let name = &load.name;
+        if load.watch {
+            missed.extend(told(name, "events", tally.events, tally.copies));
+            missed.extend(told(
+                name,
+                "events that came again",
+                tally.events_doubled,
+                0,
             ));
+        }
+        // Where each mailbox has a reader, each copy is read.
+        let read = scenario
+            .read_by(load)
+            .filter(|read| load.kind == Kind::Read && read.mailboxes == u64::from(load.sessions));
+        if let Some(sent) = read.and_then(|read| round.loads.get(&read.name)) {
+            missed.extend(told(name, "messages read", tally.reads, sent.copies));
+            missed.extend(told(name, "messages read again", tally.reads_doubled, 0));
         }
         if !load.refusals_expected && tally.refused_count() > scenario.thresholds.refused_max {
             missed.push(format!(
@@ -134,12 +161,41 @@ fn judged(scenario: &Scenario, round: &Round) -> Vec<String> {
             ));
         }
     }
-    missed.extend(
-        scenario
-            .thresholds
-            .judge(&total, round.memory_growth_percent),
-    );
+    let left = round.emptied.map_or(0, |emptied| emptied.left);
+    missed.extend(told("the end", "messages left", left, 0));
+    let memory = Memory {
+        growth_percent: round.memory_growth_percent,
+        left_percent: round.memory_left_percent(),
+        expiry_lag_seconds: round.emptied.map(|emptied| emptied.lag_seconds_max),
+    };
+    missed.extend(scenario.thresholds.judge(&total, memory));
     missed
+}
+
+fn told(name: &str, what: &str, count: u64, expected: u64) -> Option<String> {
+    let (shown, wanted) = (grouped(count), grouped(expected));
+    (count != expected).then(|| format!("{name}: {what}: {shown}, not {wanted}"))
+}
+
+/// Waits until all mail has expired and its memory had time to go back.
+fn until_empty(server: &Server, seconds: f64) -> Result<Emptied, Failure> {
+    let began = Instant::now();
+    loop {
+        let metrics = server.metrics()?;
+        let left = metrics.count("mayfly_store_messages");
+        let waited = began.elapsed().as_secs_f64();
+        if left == 0 || waited > seconds {
+            std::thread::sleep(SETTLES_IN);
+            return Ok(Emptied {
+                expired: metrics.count("mayfly_store_gone_total"),
+                left,
+                seconds: waited,
+                lag_seconds_max: metrics.highest_bucket("mayfly_store_expiry_lag_seconds"),
+                memory: process::memory_bytes(server.pid()),
+            });
+        }
+        std::thread::sleep(SAMPLE_EVERY);
+    }
 }
 
 /// The loads of one step: what holds first, then what sends; what holds is let go when all is sent.
@@ -244,6 +300,14 @@ fn show(name: &str, round: &Round) {
             "held {} connections at once: {} of memory each",
             grouped(held),
             bytes(each)
+        );
+    }
+    if let (Some(emptied), Some(left)) = (round.emptied, round.memory_left_percent()) {
+        println!(
+            "{} expired, none more than {} s late; memory then {}, {left:.1} % of what mail had taken is left",
+            grouped(emptied.expired),
+            emptied.lag_seconds_max,
+            bytes(emptied.memory)
         );
     }
     match round.missed.as_slice() {

@@ -1,9 +1,9 @@
 //! A scenario, as its file in `loadtest/scenarios/` tells it. With `--quick`, what stands below `[quick]` goes over it.
 
 use crate::failure::Failure;
-use crate::job::Load;
+use crate::job::{Kind, Load};
 use crate::thresholds::Thresholds;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -11,9 +11,11 @@ use toml::{Table, Value};
 const ROUNDS_MAX: u32 = 20;
 /// The longest pause between two steps.
 const PAUSE_SECONDS_MAX: f64 = 60.0;
+/// The longest wait for mail to expire.
+const UNTIL_EMPTY_SECONDS_MAX: f64 = 300.0;
 
 /// How it is known that nothing was lost and nothing came twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Counting {
     /// By the marker of every message, read back from every mailbox, and by the metrics.
@@ -21,7 +23,7 @@ pub(crate) enum Counting {
     Markers,
     /// By the markers in some of the mailboxes, evenly spread, and by the metrics: where there are very many.
     Sample,
-    /// By the metrics alone: where mail expires while it is sent.
+    /// By the metrics alone, where mail expires while it is sent: what was delivered is there or has gone.
     Metrics,
 }
 
@@ -42,6 +44,9 @@ pub(crate) struct Scenario {
     /// Seconds between two steps.
     #[serde(default)]
     pub(crate) pause_seconds: f64,
+    /// Seconds after the last load within which all mail must have expired. 0: nobody waits for that.
+    #[serde(default)]
+    pub(crate) until_empty_seconds: f64,
     /// Settings of the server that differ from config/loadtest.toml, by section.
     #[serde(default)]
     pub(crate) server: Table,
@@ -101,6 +106,11 @@ impl Scenario {
                 "pause_seconds: up to {PAUSE_SECONDS_MAX}"
             )));
         }
+        if !(0.0..=UNTIL_EMPTY_SECONDS_MAX).contains(&self.until_empty_seconds) {
+            return Err(Failure::new(format!(
+                "until_empty_seconds: up to {UNTIL_EMPTY_SECONDS_MAX}"
+            )));
+        }
         // The listener waits for a header or does not.
         if self
             .loads
@@ -111,6 +121,12 @@ impl Scenario {
         }
         for (index, load) in self.loads.iter().enumerate() {
             load.check()?;
+            if load.kind == Kind::Read && self.read_by(load).is_none() {
+                return Err(Failure::new(format!(
+                    "load \"{}\": of: a load that sends, in the same step, to at least as many mailboxes as there are sessions, without watch",
+                    load.name
+                )));
+            }
             if self.loads[..index]
                 .iter()
                 .any(|other| other.name == load.name)
@@ -122,6 +138,17 @@ impl Scenario {
             }
         }
         Ok(())
+    }
+
+    /// The load whose mailboxes another one reads.
+    pub(crate) fn read_by(&self, reader: &Load) -> Option<&Load> {
+        self.loads.iter().find(|load| {
+            load.name == reader.of
+                && load.kind == Kind::Send
+                && load.step == reader.step
+                && !load.watch
+                && load.mailboxes >= u64::from(reader.sessions)
+        })
     }
 
     /// Its steps, in order.
@@ -298,6 +325,12 @@ mod tests {
             ("[[load]]\n[[load]]", "two loads"),
             ("rounds = 0\n[[load]]", "rounds"),
             ("[[load]]\n[quick.load.none]\nmessages = 1", "no such load"),
+            ("until_empty_seconds = 1e9\n[[load]]", "until_empty"),
+            ("[[load]]\n[[load]]\nname = 'r'\nkind = 'read'", "of:"),
+            (
+                "[[load]]\n[[load]]\nname = 'r'\nkind = 'read'\nof = 'load'\nsessions = 2",
+                "of:",
+            ),
         ] {
             let error = Scenario::parse(&format!("{base}{rest}"), true)
                 .expect_err(what)

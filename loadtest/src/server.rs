@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::http;
 use crate::process;
 use crate::scenario::Scenario;
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
@@ -175,7 +176,7 @@ fn listen(child: &mut Child) -> Receiver<String> {
 
 /// A page of metrics.
 #[derive(Debug)]
-pub(crate) struct Metrics(String);
+pub(crate) struct Metrics(pub(crate) String);
 
 impl Metrics {
     /// The sum of a metric over its labels.
@@ -189,7 +190,39 @@ impl Metrics {
             .sum()
     }
 
-    /// The same, of a counter.
+    /// The upper end of a histogram's highest bucket that something is in; infinity if that is the open one, 0 of nothing.
+    pub(crate) fn highest_bucket(&self, name: &str) -> f64 {
+        let prefix = format!("{name}_bucket{{");
+        let mut buckets: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
+        for line in self.0.lines().filter(|line| line.starts_with(&prefix)) {
+            let end = line
+                .split_once("le=\"")
+                .and_then(|(_, rest)| rest.split('"').next())
+                .and_then(|end| end.parse::<f64>().ok());
+            let count = line.rsplit(' ').next().and_then(|n| n.parse::<f64>().ok());
+            if let (Some(end), Some(count)) = (end, count) {
+                // Ends are not negative: their bits are ordered as they are.
+                buckets.entry(end.to_bits()).or_insert((end, 0.0)).1 += count;
+            }
+        }
+        let (mut highest, mut seen) = (0.0, 0.0);
+        for (end, up_to) in buckets.into_values() {
+            if up_to > seen {
+                (highest, seen) = (end, up_to);
+            }
+        }
+        highest
+    }
+
+    /// The value of a label where a metric has it.
+    pub(crate) fn label(&self, name: &str, label: &str) -> Option<&str> {
+        let prefix = format!("{name}{{");
+        let line = self.0.lines().find(|line| line.starts_with(&prefix))?;
+        let (_, rest) = line.split_once(&format!("{label}=\""))?;
+        rest.split('"').next()
+    }
+
+    /// The sum of a metric of whole numbers over its labels.
     pub(crate) fn count(&self, name: &str) -> u64 {
         self.sum(name) as u64
     }
@@ -205,5 +238,24 @@ mod tests {
         assert_eq!(page.count("a_total"), 7);
         assert!((page.sum("b") - 1.5).abs() < f64::EPSILON);
         assert_eq!(page.count("none"), 0);
+    }
+
+    #[test]
+    fn the_highest_bucket_is_the_last_that_something_is_in() {
+        let page = |last: u32| {
+            Metrics(format!(
+                "lag_bucket{{le=\"0.5\"}} 3\nlag_bucket{{le=\"1\"}} 5\nlag_bucket{{le=\"2.5\"}} 5\nlag_bucket{{le=\"+Inf\"}} {last}\nlag_count {last}\n"
+            ))
+        };
+        assert!((page(5).highest_bucket("lag") - 1.0).abs() < f64::EPSILON);
+        assert!(page(6).highest_bucket("lag").is_infinite());
+        assert!(page(6).highest_bucket("none").abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_label_is_read() {
+        let page = Metrics("info{version=\"1\",commit=\"abc\"} 1\n".to_owned());
+        assert_eq!(page.label("info", "commit"), Some("abc"));
+        assert_eq!(page.label("info", "none"), None);
     }
 }

@@ -42,6 +42,14 @@ pub(crate) fn text(name: &str, tally: &Tally) -> String {
             counts(&tally.ended)
         );
     }
+    if tally.events + tally.reads > 0 {
+        let _ = writeln!(
+            out,
+            "  events {}, messages read {}",
+            grouped(tally.events),
+            grouped(tally.reads)
+        );
+    }
     if tally.refused_count() + tally.failed_count() + tally.unsent > 0 {
         let _ = writeln!(
             out,

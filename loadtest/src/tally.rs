@@ -23,17 +23,23 @@ pub(crate) enum Measure {
     DataTo250,
     /// From the end of data leaving to the event on the mailbox's stream.
     Event,
+    /// A page of a mailbox's list, from the request to the whole answer.
+    List,
+    /// A message, the same.
+    Fetch,
     /// How much later than meant the generator itself began; if this is large, the generator was the bottleneck.
     Late,
 }
 
 impl Measure {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Connect,
         Self::Handshake,
         Self::Transaction,
         Self::DataTo250,
         Self::Event,
+        Self::List,
+        Self::Fetch,
         Self::Late,
     ];
 
@@ -45,6 +51,8 @@ impl Measure {
             Self::Transaction => "transaction",
             Self::DataTo250 => "data_to_250",
             Self::Event => "event",
+            Self::List => "list",
+            Self::Fetch => "fetch",
             Self::Late => "late",
         }
     }
@@ -132,8 +140,12 @@ pub(crate) struct Tally {
     pub(crate) answered: u64,
     /// Connections that the server ended while they were held, by the code of its last reply (0: without a word).
     pub(crate) ended: BTreeMap<u16, u64>,
-    /// Messages that event streams told of.
+    /// Copies of messages that event streams told of, and those that they told of again.
     pub(crate) events: u64,
+    pub(crate) events_doubled: u64,
+    /// Messages that readers got, and those that they got again.
+    pub(crate) reads: u64,
+    pub(crate) reads_doubled: u64,
     /// Tokens of the mailboxes that the generator created, in order. Never written into results.
     pub(crate) tokens: Vec<String>,
     /// Seconds from the first message, or connection, to the end of the last.
@@ -176,6 +188,9 @@ impl Tally {
         self.held += other.held;
         self.answered += other.answered;
         self.events += other.events;
+        self.events_doubled += other.events_doubled;
+        self.reads += other.reads;
+        self.reads_doubled += other.reads_doubled;
         self.tokens.extend_from_slice(&other.tokens);
         self.seconds = self.seconds.max(other.seconds);
         self.generator_cpu_seconds += other.generator_cpu_seconds;

@@ -12,6 +12,8 @@ pub(crate) struct Thresholds {
     /// Replies that said no.
     pub(crate) refused_max: u64,
     pub(crate) refused_min: u64,
+    /// Replies that must have said no, by their code.
+    pub(crate) refused_codes_min: BTreeMap<String, u64>,
     /// Connections and messages that failed without a reply.
     pub(crate) failed_max: u64,
     /// Messages that were not sent because time was up.
@@ -27,13 +29,49 @@ pub(crate) struct Thresholds {
     pub(crate) resumed_min: u64,
     /// How much the memory of the last third of the run may be above that of the second, in percent.
     pub(crate) memory_growth_percent_max: Option<f64>,
+    /// How late a message may have expired, in seconds, and how much of the memory that mail had taken may be left when all of it has
+    /// expired, in percent. Only where that is waited for.
+    pub(crate) expiry_lag_seconds_max: Option<f64>,
+    pub(crate) memory_left_percent_max: Option<f64>,
     /// Upper bounds in milliseconds, by measure and quantile: `"transaction.p99" = 50`. Only for machines that are known.
     pub(crate) milliseconds_max: BTreeMap<String, f64>,
 }
 
 impl Thresholds {
     /// Says what was not reached.
-    pub(crate) fn judge(&self, tally: &Tally, memory_growth_percent: Option<f64>) -> Vec<String> {
+    pub(crate) fn judge(&self, tally: &Tally, memory: Memory) -> Vec<String> {
+        let mut missed = self.counts(tally);
+        for (what, reached, bound) in [
+            (
+                "growth of memory in the last third, in percent",
+                memory.growth_percent,
+                self.memory_growth_percent_max,
+            ),
+            (
+                "memory left when all has expired, in percent",
+                memory.left_percent,
+                self.memory_left_percent_max,
+            ),
+            (
+                "seconds that an expiry was late",
+                memory.expiry_lag_seconds,
+                self.expiry_lag_seconds_max,
+            ),
+        ] {
+            match (reached, bound) {
+                (Some(reached), Some(bound)) if reached > bound => {
+                    missed.push(format!("{what}: {reached:.1}, more than {bound}"));
+                }
+                (None, Some(_)) => missed.push(format!("{what}: not measured")),
+                _ => {}
+            }
+        }
+        let slow = self.milliseconds_max.iter();
+        missed.extend(slow.filter_map(|(key, bound)| too_slow(key, *bound, tally)));
+        missed
+    }
+
+    fn counts(&self, tally: &Tally) -> Vec<String> {
         let mut missed = Vec::new();
         let ended = tally.ended.values().sum();
         let most = [
@@ -84,20 +122,31 @@ impl Thresholds {
                 ));
             }
         }
-        if let (Some(bound), Some(growth)) = (self.memory_growth_percent_max, memory_growth_percent)
-            && growth > bound
-        {
-            missed.push(format!(
-                "memory grew by {growth:.1} % in the last third, more than {bound} %"
-            ));
+        for (code, bound) in &self.refused_codes_min {
+            let count = code
+                .parse()
+                .ok()
+                .and_then(|code: u16| tally.refused.get(&code))
+                .copied()
+                .unwrap_or_default();
+            if count < *bound {
+                missed.push(format!(
+                    "refused with {code}: {}, less than {}",
+                    grouped(count),
+                    grouped(*bound)
+                ));
+            }
         }
-        missed.extend(
-            self.milliseconds_max
-                .iter()
-                .filter_map(|(key, bound)| too_slow(key, *bound, tally)),
-        );
         missed
     }
+}
+
+/// What was seen of the server's memory and of its expiry, where it was looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) growth_percent: Option<f64>,
+    pub(crate) left_percent: Option<f64>,
+    pub(crate) expiry_lag_seconds: Option<f64>,
 }
 
 fn too_slow(key: &str, bound: f64, tally: &Tally) -> Option<String> {
@@ -149,7 +198,11 @@ mod tests {
 
     #[track_caller]
     fn check(thresholds: Thresholds, growth: Option<f64>, missed: &[&str]) {
-        let found = thresholds.judge(&tally(), growth);
+        let memory = Memory {
+            growth_percent: growth,
+            ..Memory::default()
+        };
+        let found = thresholds.judge(&tally(), memory);
         assert_eq!(found.len(), missed.len(), "{found:?}");
         for (found, missed) in found.iter().zip(missed) {
             assert!(found.starts_with(missed), "{found}");
@@ -237,9 +290,50 @@ mod tests {
         check(
             with("transaction.p50", 2.0),
             Some(5.1),
-            &["memory grew by 5.1"],
+            &["growth of memory in the last third, in percent: 5.1"],
         );
-        check(with("event.p50", 2.0), None, &["event.p50: nothing"]);
-        check(with("transaction.99", 2.0), None, &["milliseconds_max"]);
+        check(with("event.p50", 2.0), Some(0.0), &["event.p50: nothing"]);
+        check(
+            with("transaction.99", 2.0),
+            Some(0.0),
+            &["milliseconds_max"],
+        );
+        // What was not looked at has not been reached.
+        check(with("transaction.p99", 2.0), None, &["growth of memory"]);
+    }
+
+    #[test]
+    fn the_end_of_mail_has_bounds() {
+        let thresholds = Thresholds {
+            refused_max: 3,
+            expiry_lag_seconds_max: Some(1.0),
+            memory_left_percent_max: Some(5.0),
+            ..Thresholds::default()
+        };
+        for (lag, left, missed) in [
+            (Some(1.0), Some(5.0), 0),
+            (Some(2.5), Some(5.0), 1),
+            (Some(1.0), Some(5.1), 1),
+            (None, None, 2),
+        ] {
+            let memory = Memory {
+                left_percent: left,
+                expiry_lag_seconds: lag,
+                ..Memory::default()
+            };
+            assert_eq!(thresholds.judge(&tally(), memory).len(), missed);
+        }
+    }
+
+    #[test]
+    fn replies_are_told_apart() {
+        let with = |code: &str, bound| Thresholds {
+            refused_max: 3,
+            refused_codes_min: BTreeMap::from([(code.to_owned(), bound)]),
+            ..Thresholds::default()
+        };
+        check(with("452", 3), None, &[]);
+        check(with("452", 4), None, &["refused with 452: 3"]);
+        check(with("421", 1), None, &["refused with 421: 0"]);
     }
 }

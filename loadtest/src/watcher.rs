@@ -5,7 +5,8 @@ use crate::failure::Failure;
 use crate::http;
 use crate::payload::{MARK, MARKER_DIGITS, markers};
 use crate::tally::Measure;
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -14,14 +15,46 @@ use tokio::task::JoinHandle;
 
 /// How long events may be behind when all has been sent.
 const PATIENCE: Duration = Duration::from_secs(30);
-const READ_BYTES: usize = 16 * 1024;
 
-/// Open streams, and how many events came on them.
+/// How long it is listened for events that come again.
+const DOUBLES: Duration = Duration::from_millis(200);
+
+/// Open streams, and what came on them.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     tasks: Vec<JoinHandle<()>>,
-    events: Rc<Cell<u64>>,
+    seen: Rc<RefCell<Seen>>,
     tokens: Vec<String>,
+}
+
+/// What streams told.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Copies of messages, each counted once, and those told of again.
+    pub(crate) events: u64,
+    pub(crate) doubled: u64,
+    /// The tokens of the mailboxes, in order.
+    pub(crate) tokens: Vec<String>,
+}
+
+/// How often each message was told of.
+#[derive(Debug, Default)]
+struct Seen {
+    counts: HashMap<u64, u32>,
+    events: u64,
+    doubled: u64,
+}
+
+impl Seen {
+    fn see(&mut self, marker: u64, recipients: u32) {
+        let count = self.counts.entry(marker).or_default();
+        *count += 1;
+        if *count <= recipients {
+            self.events += 1;
+        } else {
+            self.doubled += 1;
+        }
+    }
 }
 
 /// Creates the mailboxes of a load and opens a stream on each; nothing if the load does not want that.
@@ -47,40 +80,38 @@ pub(crate) async fn open(shared: &Rc<Shared>) -> Result<Streams, Failure> {
         streams.tasks.push(tokio::task::spawn_local(read(
             stream,
             Rc::clone(shared),
-            Rc::clone(&streams.events),
+            Rc::clone(&streams.seen),
         )));
     }
     Ok(streams)
 }
 
-/// Waits until as many events came as copies were stored, or they are late; gives their number and the mailboxes' tokens.
-pub(crate) async fn finish(shared: &Shared, streams: Streams, copies: u64) -> (u64, Vec<String>) {
+/// Waits until as many events came as copies were stored, or they are late, and for those that should not come.
+pub(crate) async fn finish(shared: &Shared, streams: Streams, copies: u64) -> Told {
     if shared.job.load.watch {
         let began = Instant::now();
-        while streams.events.get() < copies && began.elapsed() < PATIENCE {
+        while streams.seen.borrow().events < copies && began.elapsed() < PATIENCE {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        tokio::time::sleep(DOUBLES).await;
     }
     streams.tasks.iter().for_each(JoinHandle::abort);
-    (streams.events.get(), streams.tokens)
+    let seen = streams.seen.borrow();
+    Told {
+        events: seen.events,
+        doubled: seen.doubled,
+        tokens: streams.tokens,
+    }
 }
 
 /// A stream whose head has come.
 async fn stream(api: SocketAddr, token: &str) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect(api).await?;
     let head = http::head(api, "/api/v1/events", token);
-    let mut rest = head.as_bytes();
-    while !rest.is_empty() {
-        stream.writable().await?;
-        match stream.try_write(rest) {
-            Ok(written) => rest = &rest[written..],
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
+    http::send_all(&stream, head.as_bytes()).await?;
     let mut text = Vec::new();
     while !text.windows(4).any(|window| window == b"\r\n\r\n") {
-        if read_some(&stream, &mut text).await? == 0 {
+        if http::read_some(&stream, &mut text).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
     }
@@ -90,30 +121,16 @@ async fn stream(api: SocketAddr, token: &str) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn read_some(stream: &TcpStream, text: &mut Vec<u8>) -> std::io::Result<usize> {
-    loop {
-        stream.readable().await?;
-        let start = text.len();
-        text.resize(start + READ_BYTES, 0);
-        let read = stream.try_read(&mut text[start..]);
-        text.truncate(start + read.as_ref().copied().unwrap_or(0));
-        match read {
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            read => return read,
-        }
-    }
-}
-
-async fn read(stream: TcpStream, shared: Rc<Shared>, events: Rc<Cell<u64>>) {
+async fn read(stream: TcpStream, shared: Rc<Shared>, seen: Rc<RefCell<Seen>>) {
     let mut text = Vec::new();
-    while read_some(&stream, &mut text)
+    while http::read_some(&stream, &mut text)
         .await
         .is_ok_and(|count| count > 0)
     {
         let now = Instant::now();
         for marker in markers(&text) {
             let number = usize::try_from(marker & u64::from(u32::MAX)).unwrap_or(usize::MAX);
-            events.set(events.get() + 1);
+            seen.borrow_mut().see(marker, shared.job.load.recipients);
             if let Some(Some(ended)) = shared.ends.borrow().get(number) {
                 shared.record(Measure::Event, now.saturating_duration_since(*ended));
             }
@@ -121,5 +138,20 @@ async fn read(stream: TcpStream, shared: Rc<Shared>, events: Rc<Cell<u64>>) {
         // A marker may be cut in two; a whole one must not be seen again.
         let kept = (MARK.len() + MARKER_DIGITS - 1).min(text.len());
         text.drain(..text.len() - kept);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_double_does_not_make_up_for_a_loss() {
+        let mut seen = Seen::default();
+        [1, 2, 2, 4].iter().for_each(|marker| seen.see(*marker, 1));
+        assert_eq!((seen.events, seen.doubled), (3, 1));
+        let mut seen = Seen::default();
+        [1, 1, 2, 1].iter().for_each(|marker| seen.see(*marker, 2));
+        assert_eq!((seen.events, seen.doubled), (3, 1));
     }
 }

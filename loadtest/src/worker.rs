@@ -8,6 +8,7 @@ use crate::job::{Job, Kind, only_loopback};
 use crate::pacer::Pacer;
 use crate::payload::Payloads;
 use crate::process::own_cpu_seconds;
+use crate::reader;
 use crate::tally::{Clocks, Measure, Tally};
 use crate::watcher;
 use crate::wire::Wire;
@@ -55,7 +56,7 @@ pub(crate) struct Work {
     total: u64,
     next: Cell<u64>,
     began: Instant,
-    deadline: Instant,
+    pub(crate) deadline: Instant,
     pacer: Option<Pacer>,
     pub(crate) tally: RefCell<Tally>,
     /// Connections open now.
@@ -205,18 +206,20 @@ async fn work(
         match load.kind {
             Kind::Send => send(&shared, &work).await,
             Kind::Hold | Kind::Drip => hold(&shared, &work, released, say).await,
+            Kind::Read => reader::run(&shared, &work, released, say).await?,
         }
+        Ok::<(), Failure>(())
     };
     tokio::select! {
-        () = sessions => {}
+        done = sessions => done?,
         () = report(&work, say) => {}
     }
     let seconds = began.elapsed().as_secs_f64();
     let copies = work.tally.borrow().copies;
-    let (events, tokens) = watcher::finish(&shared, streams, copies).await;
+    let told = watcher::finish(&shared, streams, copies).await;
     let mut tally = work.tally.take();
-    tally.events = events;
-    tally.tokens = tokens;
+    (tally.events, tally.events_doubled) = (told.events, told.doubled);
+    tally.tokens.extend(told.tokens);
     tally.seconds = seconds;
     tally.generator_cpu_seconds = own_cpu_seconds() - cpu;
     tally.numbered = work.next.get();

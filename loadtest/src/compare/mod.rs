@@ -6,7 +6,7 @@
 mod candidates;
 
 use crate::arguments::Setting;
-use crate::count;
+use crate::count::{self, Place};
 use crate::failure::Failure;
 use crate::generators::Generators;
 use crate::job::{Kind, Load, Rate};
@@ -33,6 +33,9 @@ pub(crate) struct Comparison {
     pub(crate) servers: Vec<Compared>,
     /// Those that are not here, and why.
     pub(crate) left_out: Vec<String>,
+    /// What was lost or doubled. Empty: nothing.
+    #[serde(default)]
+    pub(crate) missed: Vec<String>,
 }
 
 /// One server.
@@ -148,11 +151,13 @@ pub(crate) fn compare(setting: &Setting) -> Result<Comparison, Failure> {
     let (candidates, left_out) = candidates::all(setting);
     let mut servers: Vec<Compared> = candidates.iter().map(Candidate::described).collect();
     let mut busy = setting.busy;
+    let mut missed = Vec::new();
     for round in 0..extent.rounds {
         for (candidate, compared) in candidates.iter().zip(&mut servers) {
             let machine_busy = process::machine_busy_seconds();
             let began = Instant::now();
-            let ours = turn(candidate, compared, extent, round == 0)?;
+            let (ours, wrong) = turn(candidate, compared, extent, round == 0)?;
+            missed.extend(wrong);
             busy |= busy_share(
                 process::machine_busy_seconds() - machine_busy - ours,
                 began.elapsed(),
@@ -167,16 +172,17 @@ pub(crate) fn compare(setting: &Setting) -> Result<Comparison, Failure> {
         machine: Machine::this(),
         servers,
         left_out,
+        missed,
     })
 }
 
-/// One server's turn in a round; the CPU seconds that it, the generators and we used.
+/// One server's turn in a round; the CPU seconds that it, the generators and we used, and what was lost or doubled.
 fn turn(
     candidate: &Candidate,
     compared: &mut Compared,
     extent: Extent,
     first: bool,
-) -> Result<f64, Failure> {
+) -> Result<(f64, Vec<String>), Failure> {
     let own = process::own_cpu_seconds();
     let server = candidate.start()?;
     let mut generators = 0.0;
@@ -195,7 +201,7 @@ fn turn(
             .push(measured);
         tallies.push((load, tally));
     }
-    counted(&server, &tallies)?;
+    let wrong = counted(&server, &tallies)?;
     if first {
         let (seconds, cpu) = smtp_source(&server, extent.smtp_source_messages)?;
         compared.smtp_source_seconds = seconds;
@@ -213,7 +219,8 @@ fn turn(
         used += process::cpu_seconds(server.pid());
         server.stop()?;
     }
-    Ok(generators + used + process::own_cpu_seconds() - own)
+    let ours = generators + used + process::own_cpu_seconds() - own;
+    Ok((ours, wrong))
 }
 
 fn measure(server: &Running, load: &Load, worker: u32) -> Result<(Measured, Tally), Failure> {
@@ -300,10 +307,10 @@ fn smtp_source(server: &Running, messages: u32) -> Result<(Option<f64>, f64), Fa
     }
 }
 
-/// What went to mayfly must be there, once.
-fn counted(server: &Running, tallies: &[(Load, Tally)]) -> Result<(), Failure> {
+/// What went to mayfly must be there, once; sentences about what is not.
+fn counted(server: &Running, tallies: &[(Load, Tally)]) -> Result<Vec<String>, Failure> {
     let Running::Mayfly(gateway) = server else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let workers = (1..).zip(tallies);
     let shares: Vec<count::Share<'_>> = workers
@@ -313,12 +320,13 @@ fn counted(server: &Running, tallies: &[(Load, Tally)]) -> Result<(), Failure> {
             tally,
         })
         .collect();
-    let (_, wrong) = count::count(gateway, Counting::Markers, crate::run::DOMAIN, &shares)?;
-    if wrong.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::new(format!("comparison: {}", wrong.join("; "))))
-    }
+    let place = Place {
+        metrics: &gateway.metrics()?,
+        api: gateway.http,
+        domain: crate::run::DOMAIN,
+    };
+    let (_, wrong) = count::count(place, Counting::Markers, &shares)?;
+    Ok(wrong)
 }
 
 fn show(compared: &Compared, round: u32) {

@@ -1,9 +1,9 @@
 //! The part of the page that compares servers.
 
 use super::svg::Bars;
-use super::{CHARTS, Files, median, microseconds, rate as rate_cell, spread};
+use super::{CHARTS, Files, latency, median, microseconds, rate as rate_cell, spread};
 use crate::compare::{Compared, Comparison, Measured};
-use crate::summary::{bytes, duration, grouped};
+use crate::summary::{bytes, grouped};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -43,7 +43,16 @@ pub(super) fn section(comparison: &Comparison, files: &mut Files) -> String {
             rate("kept")
         );
     }
-    page.push_str("\nMedian (smallest–largest) of the rounds.\n\n");
+    page.push_str("\nMedian (smallest–largest) of the rounds.");
+    if comparison.busy {
+        page.push_str(
+            " **Other programs used more than 5 % of the machine during at least one turn.**",
+        );
+    }
+    page.push_str("\n\n");
+    for sentence in &comparison.missed {
+        let _ = writeln!(page, "- **FAILED**: {sentence}");
+    }
     page.push_str("| server | steady: data to 250, p50 | p99 | kept, saturated: p50 | p99 | memory of a connection | `smtp-source -c -l 5000 -s 100` |\n|---|---|---|---|---|---|---|\n");
     for compared in &servers {
         page.push_str(&latencies(compared));
@@ -103,10 +112,8 @@ fn quantile(compared: &Compared, workload: &str, share: f64, to_250: bool) -> Op
 
 fn latencies(compared: &Compared) -> String {
     let time = |workload, share, to_250| {
-        quantile(compared, workload, share, to_250).map_or_else(
-            || "–".to_owned(),
-            |nanoseconds| duration(nanoseconds as u64),
-        )
+        quantile(compared, workload, share, to_250)
+            .map_or_else(|| "–".to_owned(), |nanoseconds| latency(nanoseconds as u64))
     };
     let memory = compared.connection_bytes.map_or_else(
         || "–".to_owned(),
@@ -178,7 +185,7 @@ fn charts(page: &mut String, servers: &[&Compared], files: &mut Files) {
                 )
             })
             .collect(),
-        shown: |value| duration(value as u64),
+        shown: |value| latency(value as u64),
     };
     for (name, bars, text) in [
         (

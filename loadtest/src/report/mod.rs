@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::results::Outcome;
 use crate::summary::{bytes, grouped};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -92,27 +92,34 @@ impl Results {
         let mut page = "# Benchmarks\n\n\
             <!-- Written by loadtest/report from the raw results; a test keeps it equal to them. -->\n\n\
             Every message of these runs was counted: what the generators got a 250 for is what the metrics call accepted, and is found in the\n\
-            mailboxes, once. A run that loses or doubles one has failed and is not here as passed.\n\n\
+            mailboxes, once. Where that cannot be, the table says what was counted instead. What failed says so.\n\n\
             CPU time a message is the figure to steer by: generator and servers share the same cores, so messages a second say as much about\n\
             the one as about the other. [loadtest/README.md](../loadtest/README.md) says how to read the rest, and how to make these figures anew;\n\
             [performance.md](performance.md) says where the time goes, and what was tried.\n\n"
             .to_owned();
-        if self.busy() {
+        if self.outcomes.iter().any(|outcome| outcome.busy) {
             page.push_str(
-                "**Made while other programs worked on the same cores.** These figures show that everything is counted; speed, latency and CPU\n\
-                 time are worse than the machine gives, by an unknown factor, and not the same for each row.\n\n",
+                "**Some were made while other programs worked on the same cores**; they have a star. Their speed, latency and CPU time are worse than the\n\
+                 machine gives, by an unknown factor.\n\n",
             );
         }
         page.push_str(&self.machine());
         page
     }
 
-    fn busy(&self) -> bool {
-        self.outcomes.iter().any(|outcome| outcome.busy)
-            || self
-                .comparison
-                .as_ref()
-                .is_some_and(|comparison| comparison.busy)
+    /// The commits that servers were built from, as far as they are known.
+    fn commits(&self) -> String {
+        let all: BTreeSet<&str> = self
+            .outcomes
+            .iter()
+            .map(|outcome| outcome.commit.as_str())
+            .filter(|commit| !commit.is_empty())
+            .collect();
+        match all.into_iter().collect::<Vec<_>>().as_slice() {
+            [] => String::new(),
+            [one] => format!(" (commit {one})"),
+            several => format!(" (commits {})", several.join(", ")),
+        }
     }
 
     fn machine(&self) -> String {
@@ -147,8 +154,9 @@ impl Results {
             ""
         };
         format!(
-            "| | |\n|---|---|\n| Date, version of mayfly | {date}, {mayfly}{size} |\n| CPU | {cpus} × {cpu} ({kind}), shared by server and generator |\n\
+            "| | |\n|---|---|\n| Date, version of mayfly | {date}, {mayfly}{}{size} |\n| CPU | {cpus} × {cpu} ({kind}), shared by server and generator |\n\
              | Memory | {} |\n| Kernel | {kernel} |\n| Descriptors of a process, backlog | {}, {listen_backlog_max} |\n| Rust, profile | {rust}; {profile} |\n\n",
+            self.commits(),
             bytes(*memory_bytes),
             grouped(*descriptors_max)
         )
@@ -156,7 +164,7 @@ impl Results {
 
     fn tail(&self) -> String {
         format!(
-            "## Make them again\n\n```sh\nloadtest/run --set standard\nloadtest/report\n```\n\n\
+            "## Make them again\n\n```sh\nloadtest/run --set standard   # loadtest/run NAME for one of them\nloadtest/report\n```\n\n\
              The raw results are in [loadtest/results/{0}](../loadtest/results/{0}): every round with its counts and its latencies.\n",
             self.folder
         )
@@ -179,6 +187,17 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len().checked_sub(1)? / 2).copied()
+}
+
+/// A latency, in nanoseconds, with the two digits that results keep.
+fn latency(nanoseconds: u64) -> String {
+    let value = nanoseconds as f64;
+    match nanoseconds {
+        0..1_000_000 => format!("{:.0} us", value / 1e3),
+        1_000_000..10_000_000 => format!("{:.1} ms", value / 1e6),
+        10_000_000..1_000_000_000 => format!("{:.0} ms", value / 1e6),
+        _ => format!("{:.1} s", value / 1e9),
+    }
 }
 
 /// A rate as a cell of a table.
@@ -270,6 +289,10 @@ mod tests {
             "20.0 us (10.0 us–1,500 us)"
         );
         assert_eq!(spread(&[20.0], microseconds), "20.0 us");
+        assert_eq!(
+            [latency(610_000), latency(4_500_000), latency(120_000_000)],
+            ["610 us", "4.5 ms", "120 ms"]
+        );
         assert_eq!([rate(0.26), rate(1234.5)], ["0.3", "1,235"]);
     }
 }

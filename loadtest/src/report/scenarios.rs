@@ -1,9 +1,10 @@
 //! The part of the page about the scenarios.
 
 use super::svg::{Lines, Scale};
-use super::{CHARTS, Files, median, microseconds, rate as rate_cell, spread};
+use super::{CHARTS, Files, latency, median, microseconds, rate as rate_cell, spread};
 use crate::results::{Outcome, Round};
-use crate::summary::{bytes, duration, grouped};
+use crate::scenario::Counting;
+use crate::summary::{bytes, grouped};
 use crate::tally::{Measure, Recorded, Tally};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -19,9 +20,13 @@ pub(super) fn section(outcomes: &[Outcome], files: &mut Files) -> String {
         page.push_str(&row(outcome));
     }
     page.push_str(
-        "\nMedians of the rounds. *Found* is `–` where mail expires while it is sent, and a sample where there are very many mailboxes. In open loops\n\
-         a transaction counts from when it was meant to be sent, in closed loops from when it was begun; the rate of an open loop is the one that was asked for.\n\n",
+        "\nMedians of the rounds. Where mail expires while it is sent, what was delivered is there or has expired, by the metrics; where there are very many\n\
+         mailboxes, some are read. In open loops a transaction counts from when it was meant to be sent, in closed loops from when it was begun; the rate of an\n\
+         open loop is the one that was asked for. Results keep two digits of a latency, rounded up. The lists below are of each scenario's last round.\n\n",
     );
+    if outcomes.iter().any(|outcome| outcome.busy) {
+        page.push_str("\\* Other programs used more than 5 % of the machine meanwhile.\n\n");
+    }
     for outcome in outcomes {
         page.push_str(&details(outcome));
     }
@@ -46,42 +51,14 @@ fn row(outcome: &Outcome) -> String {
         return String::new();
     };
     let middle = |of: &dyn Fn(&Round) -> f64| median(rounds.iter().map(of));
-    let counted = first.counted;
-    let found = if counted.mailboxes == 0 {
-        format!(
-            "{} = {} = –",
-            grouped(counted.sent),
-            grouped(counted.accepted)
-        )
-    } else if counted.found == counted.copies {
-        let copies = if counted.copies == counted.sent {
-            String::new()
-        } else {
-            format!(" ({} copies)", grouped(counted.copies))
-        };
-        format!(
-            "{} = {} = all{copies}",
-            grouped(counted.sent),
-            grouped(counted.accepted)
-        )
-    } else {
-        format!(
-            "{} = {} = all of a sample of {}",
-            grouped(counted.sent),
-            grouped(counted.accepted),
-            grouped(counted.found)
-        )
-    };
+    let found = found(outcome);
     let time = |share: f64| {
         let quantile = |round: &Round| {
             sending(round)
                 .latency(Measure::Transaction)
                 .map_or(0.0, |recorded| recorded.quantile(share) as f64)
         };
-        middle(&quantile).map_or_else(
-            || "–".to_owned(),
-            |nanoseconds| duration(nanoseconds as u64),
-        )
+        middle(&quantile).map_or_else(|| "–".to_owned(), |nanoseconds| latency(nanoseconds as u64))
     };
     let rate = |round: &Round| {
         let sent = sending(round);
@@ -89,15 +66,52 @@ fn row(outcome: &Outcome) -> String {
     };
     let cpu: Vec<f64> = rounds.iter().map(Round::cpu_microseconds).collect();
     format!(
-        "| [{}](#{}) | {} | {found} | {} | {} | {} | {} | {} |\n",
+        "| [{}](#{}){} | {} | {found} | {} | {} | {} | {} | {} |\n",
         outcome.scenario,
         anchor(&outcome.title),
-        grouped(counted.sent),
+        if outcome.busy { " \\*" } else { "" },
+        grouped(first.counted.sent),
         middle(&rate).map_or_else(|| "–".to_owned(), rate_cell),
         spread(&cpu, microseconds),
         time(0.5),
         time(0.99),
         time(1.0)
+    )
+}
+
+/// Whether all that was sent was accepted and found. Every round must have passed; the numbers are those of the first.
+fn found(outcome: &Outcome) -> String {
+    let missed: Vec<&str> = outcome
+        .rounds
+        .iter()
+        .flat_map(|round| &round.missed)
+        .map(String::as_str)
+        .collect();
+    if !missed.is_empty() {
+        return format!("**FAILED**: {}", missed.join("; "));
+    }
+    let counted = outcome
+        .rounds
+        .first()
+        .map(|round| round.counted)
+        .unwrap_or_default();
+    let copies = if counted.copies == counted.sent {
+        String::new()
+    } else {
+        format!(" ({} copies)", grouped(counted.copies))
+    };
+    let where_found = match outcome.counting {
+        Counting::Markers => format!("all{copies}"),
+        Counting::Sample => format!(
+            "all in the {} mailboxes that were read{copies}",
+            grouped(counted.mailboxes)
+        ),
+        Counting::Metrics => format!("there or expired{copies}"),
+    };
+    format!(
+        "{} = {} = {where_found}",
+        grouped(counted.sent),
+        grouped(counted.accepted)
     )
 }
 
@@ -149,6 +163,16 @@ fn details(outcome: &Outcome) -> String {
         bytes(round.memory_before),
         bytes(round.memory_peak)
     );
+    if let (Some(emptied), Some(left)) = (round.emptied, round.memory_left_percent()) {
+        let _ = writeln!(
+            out,
+            "- {} expired, none more than {} s after its time; the last {:.1} s after the last was sent. Memory was then {}: {left:.1} % of what mail had taken was left",
+            grouped(emptied.expired),
+            emptied.lag_seconds_max,
+            emptied.seconds,
+            bytes(emptied.memory)
+        );
+    }
     out.push('\n');
     out
 }
@@ -192,13 +216,16 @@ fn sentences(tally: &Tally) -> Vec<String> {
             grouped(tally.copies)
         ));
     }
+    if tally.reads > 0 {
+        out.push(format!("{} messages read", grouped(tally.reads)));
+    }
     out
 }
 
 fn quantiles(recorded: &Recorded) -> String {
     let shown = crate::summary::QUANTILES
         .iter()
-        .map(|(name, share)| format!("{name} {}", duration(recorded.quantile(*share))));
+        .map(|(name, share)| format!("{name} {}", latency(recorded.quantile(*share))));
     shown.collect::<Vec<_>>().join(", ")
 }
 
@@ -222,7 +249,7 @@ fn charts(page: &mut String, outcomes: &[Outcome], files: &mut Files) {
                 .to_vec(),
             lines: curves,
             scale: Scale::Decades,
-            shown: |value| duration(value as u64),
+            shown: |value| latency(value as u64),
         };
         files.insert(
             Path::new(CHARTS).join("benchmarks-percentiles.svg"),
@@ -276,6 +303,60 @@ fn curve(recorded: &Recorded) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::Counted;
+
+    #[test]
+    fn a_loss_is_no_success() {
+        let counted = |found, accepted| Counted {
+            sent: 10,
+            accepted,
+            copies: 10,
+            delivered: 10,
+            found,
+            mailboxes: 2,
+            ..Counted::default()
+        };
+        let outcome = |counting, counted, missed: &[&str]| Outcome {
+            counting,
+            rounds: vec![
+                Round {
+                    counted,
+                    ..Round::default()
+                },
+                Round {
+                    counted,
+                    missed: missed.iter().map(|it| (*it).to_owned()).collect(),
+                    ..Round::default()
+                },
+            ],
+            ..Outcome::default()
+        };
+        for (outcome, cell) in [
+            (
+                outcome(Counting::Markers, counted(10, 10), &[]),
+                "10 = 10 = all",
+            ),
+            (
+                outcome(Counting::Sample, counted(4, 10), &[]),
+                "10 = 10 = all in the 2 mailboxes that were read",
+            ),
+            (
+                outcome(Counting::Metrics, counted(0, 10), &[]),
+                "10 = 10 = there or expired",
+            ),
+            (
+                outcome(Counting::Markers, counted(9, 10), &["1 copies lost"]),
+                "**FAILED**: 1 copies lost",
+            ),
+            (
+                outcome(Counting::Metrics, counted(0, 9), &["accepted: 9", "late"]),
+                "**FAILED**: accepted: 9; late",
+            ),
+        ] {
+            assert_eq!(found(&outcome), cell);
+            assert!(row(&outcome).contains(cell));
+        }
+    }
 
     #[test]
     fn headings_are_where_links_lead() {
