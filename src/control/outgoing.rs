@@ -21,9 +21,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tower::Service as _;
 
@@ -39,13 +40,17 @@ const FIELDS_MAX: usize = 64;
 /// The largest head of an answer.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
+/// The part of a call's time in which it must get its turn to look up a name. So whoever gets one late has most of
+/// its time left, and is not taken for somebody who called a receiver that is slow.
+const TURN_SHARE: u32 = 4;
+
 /// What we call ourselves.
 const USER_AGENT: &str = concat!("mayfly/", env!("CARGO_PKG_VERSION"));
 
 /// Why nobody answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// All turns to look up a name were taken, for as long as the call may take. Nobody was called.
+    /// All turns to look up a name were taken, for as long as a call may wait for one. Nobody was called.
     Busy,
     /// No connection could be made.
     Connect,
@@ -74,8 +79,8 @@ pub(super) struct Answered {
 pub(super) struct Caller {
     /// Made when it is needed for the first time. `None`: no root certificates are there.
     tls: OnceCell<Option<Arc<ClientConfig>>>,
-    /// Turns to look up a name, each of which keeps a thread.
-    lookups: Arc<Semaphore>,
+    /// To look up a name. Each keeps a thread.
+    lookups: Arc<Turns>,
 }
 
 impl Caller {
@@ -83,7 +88,7 @@ impl Caller {
     pub(super) fn new(lookups: u32) -> Self {
         Self {
             tls: OnceCell::new(),
-            lookups: Arc::new(Semaphore::new(lookups.max(1) as usize)),
+            lookups: Arc::new(Turns::new(lookups)),
         }
     }
 
@@ -99,9 +104,11 @@ impl Caller {
         rules: &Rules,
         time: Duration,
     ) -> Result<Answered, Failure> {
-        let deadline = Instant::now() + time;
+        let began = Instant::now();
+        let (turn_by, deadline) = (began + time / TURN_SHARE, began + time);
+        self.lookups.set(rules.at_once);
         let call = async {
-            let addresses = self.addresses(target, rules, deadline).await?;
+            let addresses = self.addresses(target, rules, turn_by).await?;
             let stream = connect(&addresses, deadline).await?;
             let tls = match target.is_https() {
                 true => Some(self.tls().await.ok_or(Failure::Tls)?),
@@ -119,11 +126,11 @@ impl Caller {
         &self,
         target: &Target,
         rules: &Rules,
-        deadline: Instant,
+        turn_by: Instant,
     ) -> Result<Vec<SocketAddr>, Failure> {
         let found = match target.host() {
             Host::Address(address) => vec![SocketAddr::new(*address, target.port())],
-            Host::Name(name) => self.look_up(name.clone(), target.port(), deadline).await?,
+            Host::Name(name) => self.look_up(name.clone(), target.port(), turn_by).await?,
         };
         if found.is_empty() {
             return Err(Failure::Name);
@@ -141,12 +148,12 @@ impl Caller {
         &self,
         name: String,
         port: u16,
-        deadline: Instant,
+        turn_by: Instant,
     ) -> Result<Vec<SocketAddr>, Failure> {
         // The thread of a look-up goes on when nobody waits for it any more, and keeps its turn until it ends. So there are
         // never more threads than turns, and names whose servers are dead can keep all of them for a while.
-        let turn = timeout_at(deadline, Arc::clone(&self.lookups).acquire_owned()).await;
-        let turn = turn.ok().and_then(Result::ok).ok_or(Failure::Busy)?;
+        let turn = timeout_at(turn_by, self.lookups.take()).await;
+        let turn = turn.ok().flatten().ok_or(Failure::Busy)?;
         let found = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             (name, port)
@@ -168,6 +175,74 @@ impl Caller {
             }
         });
         made.await.clone()
+    }
+}
+
+/// Turns of which there are as many as the settings say, now or as soon as those that are out come back.
+#[derive(Debug)]
+struct Turns {
+    free: Arc<Semaphore>,
+    /// How many there are, free or out.
+    made: AtomicU32,
+    /// How many there should be.
+    wanted: AtomicU32,
+}
+
+/// One of them.
+struct Turn {
+    turns: Arc<Turns>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Turns {
+    /// There is always one.
+    fn new(wanted: u32) -> Self {
+        let wanted = wanted.max(1);
+        Self {
+            free: Arc::new(Semaphore::new(wanted as usize)),
+            made: AtomicU32::new(wanted),
+            wanted: AtomicU32::new(wanted),
+        }
+    }
+
+    fn set(&self, wanted: u32) {
+        let wanted = wanted.max(1);
+        self.wanted.store(wanted, Relaxed);
+        let before = self.made.fetch_max(wanted, Relaxed);
+        self.free
+            .add_permits(wanted.saturating_sub(before) as usize);
+        while self.is_one_too_many() {
+            if self.free.forget_permits(1) == 0 {
+                // All are out.
+                self.made.fetch_add(1, Relaxed);
+                return;
+            }
+        }
+    }
+
+    async fn take(self: &Arc<Self>) -> Option<Turn> {
+        let permit = Arc::clone(&self.free).acquire_owned().await.ok();
+        permit.is_some().then(|| Turn {
+            turns: Arc::clone(self),
+            permit,
+        })
+    }
+
+    /// Whether there are more than there should be. If so there is one less from now on, which is to be forgotten.
+    fn is_one_too_many(&self) -> bool {
+        let wanted = self.wanted.load(Relaxed);
+        let less = |made| (made > wanted).then(|| made - 1);
+        self.made.fetch_update(Relaxed, Relaxed, less).is_ok()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take()
+            && self.turns.is_one_too_many()
+        {
+            permit.forget();
+        }
     }
 }
 
@@ -299,12 +374,39 @@ mod tests {
 
     #[tokio::test]
     async fn who_gets_no_turn_to_look_up_a_name_has_called_nobody() {
-        let (caller, rules) = (Caller::new(1), Rules::default());
+        let rules = Rules {
+            at_once: 1,
+            ..Rules::default()
+        };
+        let caller = Caller::new(rules.at_once);
         let target = Target::parse("https://receiver.example/", &rules).expect("a target");
-        let _turn = caller.lookups.acquire().await.expect("the only one");
-        let time = Duration::from_millis(1);
+        let _turn = caller.lookups.take().await.expect("the only one");
+        let (began, time) = (Instant::now(), Duration::from_secs(2));
         let called = caller.post(&target, HeaderMap::new(), Bytes::new(), &rules, time);
         assert_eq!(called.await, Err(Failure::Busy));
+        assert!(
+            began.elapsed() < time,
+            "whoever gets a turn has time left to call"
+        );
+    }
+
+    #[tokio::test]
+    async fn turns_to_look_up_names_follow_the_settings() {
+        let turns = Arc::new(Turns::new(0));
+        let free = |turns: &Arc<Turns>| turns.free.available_permits();
+        let first = turns.take().await.expect("there is always one");
+        assert_eq!(free(&turns), 0);
+        turns.set(3);
+        assert_eq!(free(&turns), 2);
+        let second = turns.take().await.expect("a free one");
+        turns.set(1);
+        assert_eq!(free(&turns), 0, "what is free goes at once");
+        drop(first);
+        assert_eq!(free(&turns), 0, "what is out goes when it comes back");
+        drop(second);
+        assert_eq!(free(&turns), 1);
+        turns.set(2);
+        assert_eq!(free(&turns), 2);
     }
 
     #[test]

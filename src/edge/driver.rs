@@ -44,7 +44,7 @@ pub(super) fn caught<T>(
 
 /// Ends a connection that gets no session with a last line.
 pub(super) async fn part(link: &mut Link, line: Vec<u8>) {
-    if link.send(line.into()).await.is_ok() {
+    if link.send_last(line.into()).await.is_ok() {
         let _ = link.finish(LINGER, LINGER_BYTES_MAX).await;
     }
 }
@@ -178,7 +178,11 @@ impl Driver {
                         let metrics = self.core.metrics();
                         self.tracing.watch(metrics, || session.shut_down(metrics));
                     }
-                    Stage::Cutting => return Box::pin(self.cut()).await,
+                    Stage::Cutting if session.progress().is_some() => {
+                        return Box::pin(self.cut()).await;
+                    }
+                    // It has had its last reply, or gets it now, and no other.
+                    Stage::Cutting => session.resume(self.core.now()),
                 }
                 self.follow_pressure(&mut session);
                 let deadline = match self.step(&mut session)? {
@@ -307,7 +311,7 @@ impl Driver {
             .smtp_replies
             .of(Reply::ShuttingDown.code())
             .increment();
-        self.link.send(farewell.into()).await?;
+        self.link.send_last(farewell.into()).await?;
         Ok(Ended::Shutdown)
     }
 
@@ -553,66 +557,4 @@ const fn ended(reason: CloseReason) -> Ended {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-    use crate::edge::arrivals::Door;
-    use crate::edge::core::Purpose;
-    use crate::edge::link::tests::{core, pair};
-    use crate::edge::standing::Counted;
-    use std::net::IpAddr;
-
-    /// In a release build, whose compiler keeps eight bytes less, and with a header of 48 bytes: 640 from the allocator, which
-    /// gives 768 for one more.
-    const TASK_BYTES_MAX: usize = 600;
-
-    #[test]
-    fn a_task_has_room_for_what_it_does_most_and_no_more() {
-        let core = core();
-        let door = Rc::new(Door::all(&Config::default().listen).swap_remove(0));
-        let client: IpAddr = "192.0.2.7".parse().expect("an address");
-        let counted = core.admit(client).expect("there is room");
-        let arrival = Arrival::new(&core, door, client, counted, Purpose::Mail);
-        let (link, _peer) = pair(&core);
-        let mut driver = Driver::new(&core, link, arrival);
-        let task = size_of::<Driver>() + size_of_val(&driver.serve()) + size_of::<usize>();
-        assert!(task <= TASK_BYTES_MAX, "{task} bytes");
-    }
-
-    #[test]
-    fn who_speaks_for_another_client_counts_as_that_one() {
-        let core = core();
-        let in_force = core.live();
-        let admission = &in_force.under(Pressure::Normal).admission;
-        let max = admission.connections_per_client_max as usize;
-        let [proxy, client, busy] =
-            ["127.0.0.1", "192.0.2.7", "192.0.2.8"].map(|text| text.parse().expect("an address"));
-        let enter = |client: IpAddr, times: usize| {
-            let counted = (0..times).map(|_| core.admit(client).ok());
-            counted.collect::<Option<Vec<Counted>>>()
-        };
-        let _crowd = enter(busy, max).expect("there is room");
-        let door = Rc::new(Door::all(&Config::default().listen).swap_remove(0));
-        let counted = core.admit(proxy).expect("there is room");
-        let arrival = Arrival::new(&core, door, proxy, counted, Purpose::Mail);
-        let (link, _peer) = pair(&core);
-        let mut driver = Driver::new(&core, link, arrival);
-        let impersonate = |driver: &mut Driver, address: Option<&str>| {
-            let address = address.map(|text| text.parse().expect("an address"));
-            let result = driver.impersonate(&Impersonation { address });
-            (result, driver.arrival.client)
-        };
-        assert_eq!(impersonate(&mut driver, None), (Ok(()), proxy));
-        assert_eq!(
-            impersonate(&mut driver, Some("192.0.2.8")),
-            (Err(Reply::TooManyConnections), proxy)
-        );
-        assert_eq!(
-            impersonate(&mut driver, Some("::ffff:192.0.2.7")),
-            (Ok(()), client)
-        );
-        assert!(enter(proxy, max).is_some(), "it no longer counts as itself");
-        assert!(enter(client, max).is_none(), "it counts as the other");
-        assert!(enter(client, max - 1).is_some());
-    }
-}
+mod tests;

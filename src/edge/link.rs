@@ -314,12 +314,12 @@ impl Link {
         Ok(records.into())
     }
 
-    /// Sends bytes, encrypted if the connection is. Waits only for what was sent before.
+    /// Sends the last bytes as [`Link::try_send_last`] does. Waits only for what was sent before.
     ///
     /// # Errors
     /// How the connection ended.
-    pub async fn send(&mut self, bytes: Cow<'static, [u8]>) -> Result<(), Ended> {
-        match self.try_send(bytes)? {
+    pub async fn send_last(&mut self, bytes: Cow<'static, [u8]>) -> Result<(), Ended> {
+        match self.try_send_last(bytes)? {
             None => Ok(()),
             Some(bytes) => self.write(bytes).await,
         }
@@ -583,7 +583,10 @@ pub(super) mod tests {
         core.now.set(core.now().plus(span).plus(tick));
     }
 
-    fn poll<T>(core: &Rc<Core>, future: &mut Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    pub(in crate::edge) fn poll<T>(
+        core: &Rc<Core>,
+        future: &mut Pin<&mut impl Future<Output = T>>,
+    ) -> Poll<T> {
         let mut context = Context::from_waker(Waker::noop());
         for _ in 0..10 {
             if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
@@ -680,11 +683,8 @@ pub(super) mod tests {
         assert_eq!(filled, Poll::Ready(Ok(Filled::Input)));
         link.feed(|input| *input = &input[6..]);
         let large = || vec![b'x'; 8 << 20];
-        assert_eq!(
-            poll(&core, &mut pin!(link.send(large().into()))),
-            Poll::Ready(Ok(()))
-        );
-        assert!(poll(&core, &mut pin!(link.send(large().into()))).is_pending());
+        assert_eq!(link.try_send(large().into()), Ok(None));
+        assert!(poll(&core, &mut pin!(link.send_last(large().into()))).is_pending());
         assert_eq!(core.ring.buffers_left(), BUFFERS);
         assert_eq!(link.input.rest(), b"NOOP\r\n");
     }

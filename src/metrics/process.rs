@@ -70,6 +70,7 @@ labels! {
 
     /// How a call to a webhook ended.
     WebhookResult as "result" {
+        Busy = "busy",
         Connect = "connect",
         Delivered = "delivered",
         Forbidden = "forbidden",
@@ -286,7 +287,8 @@ metrics! {
     /// wrong one, too many creations in the last minute.
     http_creations_refused as "mayfly_http_creations_refused_total": Family<CreationRefused>,
     /// Calls to webhooks, by how they ended: with a status other than 2xx, because no connection could be made, because the name leads nowhere
-    /// or to an address that may not be called.
+    /// or to an address that may not be called. busy: none was made, since no turn to look up the name came free or a core did not
+    /// answer; it is made up for and counts as no try.
     webhook_attempts as "mayfly_webhook_attempts_total": Family<WebhookResult>,
     /// Time that calls to webhooks took.
     webhook_duration as "mayfly_webhook_attempt_duration_seconds": Histogram<Stay>,

@@ -337,7 +337,7 @@ const ITEMS: &[Item] = &[
         "Calls to webhooks",
         "suffix: /s",
         &[("sum by (result) (rate(mayfly_webhook_attempts_total{@}[$r]))", "{{result}}")],
-        "How calls to webhooks ended. status: the receiver did not say 2xx. connect, name, timeout, tls of many at a time: our own way out.",
+        "How calls to webhooks ended. status: the receiver did not say 2xx. busy, connect, name, timeout, tls of many at a time: our own way out.",
     ),
     lines(
         "Time for a call",

@@ -95,10 +95,13 @@ pub(super) enum TestResult {
     Tls,
 }
 
-impl From<Tested> for WebhookTest {
-    fn from(tested: Tested) -> Self {
+impl TryFrom<Tested> for WebhookTest {
+    type Error = Problem;
+
+    fn try_from(tested: Tested) -> Result<Self, Problem> {
         use WebhookResult as R;
         let result = match tested.result {
+            R::Busy => return Err(Problem::Busy),
             R::Connect => TestResult::Connect,
             R::Delivered => TestResult::Delivered,
             R::Forbidden => TestResult::Forbidden,
@@ -109,11 +112,11 @@ impl From<Tested> for WebhookTest {
             R::Timeout => TestResult::Timeout,
             R::Tls => TestResult::Tls,
         };
-        Self {
+        Ok(Self {
             delivered: tested.result == R::Delivered,
             result,
             duration_ms: u64::try_from(tested.took.as_millis()).unwrap_or(u64::MAX),
-        }
+        })
     }
 }
 
@@ -254,5 +257,5 @@ pub(super) async fn remove(State(app): State<Arc<App>>, Bearer(holder): Bearer) 
 pub(super) async fn test(State(app): State<Arc<App>>, Bearer(holder): Bearer) -> Answer {
     let (webhook, address) = named(&app, &holder).await?;
     let tested = webhooks::test(&app, &address, &webhook).await?;
-    Ok(Json(WebhookTest::from(tested)).into_response())
+    Ok(Json(WebhookTest::try_from(tested)?).into_response())
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// What came of an attempt.
 pub(super) struct Report {
     pub(super) ended: Ended,
-    /// How the call ended; `None`: none was made.
+    /// How the call ended; `None`: there was nothing to call for.
     pub(super) result: Option<WebhookResult>,
     /// Whether whoever was called wants to hear no more.
     pub(super) is_over: bool,
@@ -25,10 +25,10 @@ pub(super) struct Report {
 
 impl Report {
     /// Nothing was sent.
-    const fn unsent(ended: Ended) -> Self {
+    const fn unsent(ended: Ended, result: Option<WebhookResult>) -> Self {
         Self {
             ended,
-            result: None,
+            result,
             is_over: false,
             took: Duration::ZERO,
         }
@@ -66,11 +66,11 @@ pub(super) async fn attempt(app: &App, job: Job, nth: u32) -> Report {
     });
     let called = match asked.await {
         Ok(Some(called)) => called,
-        Ok(None) => return Report::unsent(Ended::Vanished),
-        Err(Busy) => return Report::unsent(Ended::Postponed),
+        Ok(None) => return Report::unsent(Ended::Vanished, None),
+        Err(Busy) => return Report::unsent(Ended::Postponed, Some(WebhookResult::Busy)),
     };
     let Some(line) = line(&job, called.webhook.as_deref(), &settings) else {
-        return Report::unsent(Ended::Vanished);
+        return Report::unsent(Ended::Vanished, None);
     };
     let Called { address, entry, .. } = called;
     let findings = reading::scan(app, std::slice::from_ref(&entry)).await;
@@ -125,26 +125,36 @@ async fn call(app: &App, line: &Line, matter: Matter<'_>, left: Duration) -> Rep
     let (ended, result) = judge(answered);
     Report {
         ended,
-        result,
+        result: Some(result),
         is_over: answered.is_ok_and(|it| it.status == StatusCode::GONE),
         took: began.elapsed(),
     }
 }
 
-/// What becomes of a delivery, and what is said of the call if there was one.
-fn judge(answered: Result<Answered, Failure>) -> (Ended, Option<WebhookResult>) {
+/// What becomes of a delivery, and what is said of the call.
+fn judge(answered: Result<Answered, Failure>) -> (Ended, WebhookResult) {
     let failed = Ended::Failed(None);
-    let (ended, result) = match answered {
-        Err(Failure::Busy) => return (Ended::Postponed, None),
+    match answered {
         Ok(answer) if answer.status.is_success() => (Ended::Delivered, WebhookResult::Delivered),
         Ok(answer) if answer.status == StatusCode::GONE => (Ended::Refused, WebhookResult::Gone),
         Ok(answer) => (Ended::Failed(answer.retry_after), WebhookResult::Status),
+        Err(Failure::Busy) => (Ended::Postponed, WebhookResult::Busy),
         Err(Failure::Forbidden) => (Ended::Refused, WebhookResult::Forbidden),
         Err(Failure::Connect) => (failed, WebhookResult::Connect),
         Err(Failure::Name) => (failed, WebhookResult::Name),
         Err(Failure::Protocol) => (failed, WebhookResult::Protocol),
         Err(Failure::Timeout) => (failed, WebhookResult::Timeout),
         Err(Failure::Tls) => (failed, WebhookResult::Tls),
-    };
-    (ended, Some(result))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_made_is_counted_and_is_no_try() {
+        let judged = judge(Err(Failure::Busy));
+        assert_eq!(judged, (Ended::Postponed, WebhookResult::Busy));
+    }
 }

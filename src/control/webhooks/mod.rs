@@ -282,9 +282,11 @@ impl Dispatcher {
         let metrics = &self.app.metrics;
         if let Some(result) = report.result {
             metrics.webhook_attempts.of(result).add_shared(1);
-            metrics
-                .webhook_duration
-                .observe_duration_shared(report.took);
+            // Nobody was called by whoever was too busy.
+            if result != WebhookResult::Busy {
+                let took = &metrics.webhook_duration;
+                took.observe_duration_shared(report.took);
+            }
         }
     }
 

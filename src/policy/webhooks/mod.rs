@@ -57,7 +57,8 @@ settings! {
         /// How often a delivery is tried before it is dropped.
         pub attempts_max: u32 = 8,
         /// The longest wait before the second attempt; before each one after that it is twice as long. How long one waits in fact is drawn
-        /// by lot, from nothing to the longest, so that those which failed together do not come back together.
+        /// by lot, from nothing to the longest, so that those which failed together do not come back together. A URL is left alone for half of this
+        /// at least when there was no turn to look up its name; that is no try.
         pub retry_wait: Span = Span::secs(5),
         /// The longest wait before any attempt.
         pub retry_wait_max: Span = Span::secs(900),

@@ -7,7 +7,8 @@
 //!
 //! A URL stands in the agenda once, at the time when its first delivery may be tried. Whoever was tried goes behind those
 //! that were due before now, so a URL with much to do takes turns with the others. One that fails or is slow takes at most
-//! its own places: `at_once_per_url` of them, its host `at_once_per_host`, and none while its breaker is open.
+//! its own places: `at_once_per_url` of them, its host `at_once_per_host`, and none while its breaker is open, or for a while
+//! after an attempt that could not be made.
 
 #![forbid(unsafe_code)]
 
@@ -56,7 +57,7 @@ pub enum Ended {
     Refused,
     /// There is nothing to deliver any more, or nobody to deliver it to.
     Vanished,
-    /// Something on our side was too busy: no attempt was made.
+    /// Something on our side was too busy: no attempt was made. That is no try of the delivery and says nothing of its receiver.
     Postponed,
 }
 
@@ -117,6 +118,8 @@ struct Endpoint<J> {
     listed: Option<(Instant, u64)>,
     /// Whether it stands in line at its host instead.
     in_line: bool,
+    /// Until when it is left alone, because an attempt was postponed.
+    rests_until: Option<Instant>,
     /// When its failures are forgotten, if nothing is to be done for it until then.
     forgotten_at: Option<Instant>,
 }
@@ -213,6 +216,7 @@ impl<J: Copy> Outbox<J> {
                 running: 0,
                 listed: None,
                 in_line: false,
+                rests_until: None,
                 forgotten_at: None,
             }
         });
@@ -295,7 +299,7 @@ impl<J: Copy> Outbox<J> {
             }
             Ended::Refused => Fate::GivenUp,
             Ended::Vanished => Fate::Vanished,
-            Ended::Postponed => Fate::Waits(now.plus(wait)),
+            Ended::Postponed => Fate::Waits(self.postpone(url, wait, random, rules, now)),
         };
         if let (Fate::Waits(due), Some(endpoint)) = (fate, self.urls.get_mut(&url)) {
             delivery.due = due;
@@ -377,6 +381,9 @@ impl<J: Copy> Outbox<J> {
     fn start(&mut self, url: u64, now: Instant) -> Option<Attempt<J>> {
         let endpoint = self.urls.get_mut(&url)?;
         endpoint.waiting.peek().filter(|it| it.0.due <= now)?;
+        if endpoint.rests_until.is_some_and(|until| until > now) {
+            return None;
+        }
         let pass = self.turn(url, |breaker| breaker.pass(now))?.ok()?;
         let endpoint = self.urls.get_mut(&url)?;
         let Reverse(delivery) = endpoint.waiting.pop()?;
@@ -394,6 +401,23 @@ impl<J: Copy> Outbox<J> {
             },
         );
         Some(Attempt { ticket, job, nth })
+    }
+
+    /// Nothing of a URL is tried for a while: whatever was too busy would be asked in vain, and would keep a place from the
+    /// others meanwhile. Returns when the delivery is due whose attempt was postponed.
+    fn postpone(
+        &mut self,
+        url: u64,
+        wait: Duration,
+        random: u64,
+        rules: &Rules,
+        now: Instant,
+    ) -> Instant {
+        let until = now.plus(rest(random, rules));
+        if let Some(endpoint) = self.urls.get_mut(&url) {
+            endpoint.rests_until = endpoint.rests_until.max(Some(until));
+        }
+        until.max(now.plus(wait))
     }
 
     /// An attempt for a URL has ended: others may have its places, who stood in line first.
@@ -446,7 +470,8 @@ impl<J: Copy> Outbox<J> {
             Some(_) if endpoint.in_line || is_full => None,
             Some(Reverse(first)) => {
                 let passes = endpoint.breaker.passes_at(now);
-                passes.map(|passes| passes.max(first.due))
+                let due = first.due.max(endpoint.rests_until.unwrap_or(first.due));
+                passes.map(|passes| passes.max(due))
             }
         };
         let keeps = |(before, _): (Instant, u64)| at.is_some_and(|at| before <= at && at <= now);
@@ -579,6 +604,17 @@ fn wait(attempts: u32, random: u64, rules: &Rules) -> Duration {
     let doubled = 1_u32.checked_shl(attempts.saturating_sub(1));
     let longest = doubled.and_then(|times| rules.retry_wait.0.checked_mul(times));
     let longest = longest.map_or(rules.retry_wait_max.0, |it| it.min(rules.retry_wait_max.0));
+    drawn(longest, random)
+}
+
+/// How long a URL rests whose attempt was postponed: as long as the longest first wait, or down to half of it.
+fn rest(random: u64, rules: &Rules) -> Duration {
+    let half = rules.retry_wait.0.min(rules.retry_wait_max.0) / 2;
+    half + drawn(half, random)
+}
+
+/// Anything up to a bound, by lot.
+fn drawn(longest: Duration, random: u64) -> Duration {
     let micros = (longest.as_micros() * u128::from(random)) >> 64;
     Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
 }

@@ -215,6 +215,65 @@ fn a_breaker_holds_back_all_but_a_probe() {
 }
 
 #[test]
+fn who_is_postponed_loses_no_try_and_gives_its_places_to_others() {
+    let rules = Rules {
+        retry_wait: Span::secs(4),
+        ..rules()
+    };
+    let mut outbox = Outbox::default();
+    for job in 0..6 {
+        outbox.add(to(1), job, &rules, secs(0)).expect("room");
+    }
+    for (random, began, again) in [(0, secs(0), secs(2)), (1 << 63, secs(2), secs(5))] {
+        let started = all(&mut outbox, &rules, began);
+        let nths: Vec<u32> = started.iter().map(|it| it.nth).collect();
+        assert_eq!(nths, [1, 1]);
+        for attempt in started {
+            let fate = outbox.settle(attempt.ticket, Ended::Postponed, random, &rules, began);
+            assert_eq!(fate, Some(Fate::Waits(again)));
+            // What waits behind it does not take its place.
+            assert_eq!(all(&mut outbox, &rules, began), []);
+        }
+        assert_eq!(outbox.due(&rules), Some(again));
+        assert_eq!(all(&mut outbox, &rules, secs(1)), []);
+    }
+    outbox.add(to(200), 20, &rules, secs(2)).expect("room");
+    assert_eq!(jobs(&all(&mut outbox, &rules, secs(2))), [20]);
+    assert_eq!(outbox.urls(State::Closed), 2);
+}
+
+#[test]
+fn a_probe_that_is_postponed_is_not_followed_at_once_by_another() {
+    let rules = Rules {
+        breaker_failures: 1,
+        ..rules()
+    };
+    let mut outbox = Outbox::default();
+    for job in 0..3 {
+        outbox.add(to(1), job, &rules, secs(0)).expect("room");
+    }
+    for attempt in all(&mut outbox, &rules, secs(0)) {
+        outbox.settle(attempt.ticket, Ended::Failed(None), 0, &rules, secs(0));
+    }
+    for probed in [30, 40, 50] {
+        let probes = all(&mut outbox, &rules, secs(probed));
+        assert_eq!(probes.len(), 1);
+        outbox.settle(
+            probes[0].ticket,
+            Ended::Postponed,
+            LONGEST,
+            &rules,
+            secs(probed),
+        );
+        assert_eq!(all(&mut outbox, &rules, secs(probed + 4)), []);
+        assert_eq!(outbox.urls(State::Open), 1);
+    }
+    let probes = all(&mut outbox, &rules, secs(60));
+    outbox.settle(probes[0].ticket, Ended::Delivered, 0, &rules, secs(60));
+    assert_eq!(outbox.urls(State::Closed), 1);
+}
+
+#[test]
 fn what_is_forgotten_is_never_tried_and_what_is_under_way_is_named() {
     let rules = rules();
     let mut outbox = Outbox::default();
@@ -268,14 +327,17 @@ enum Receiver {
     Slow,
     /// Well from this second on.
     From(u64),
+    /// Well, but nobody has time to call it before this second.
+    BusyUntil(u64),
 }
 
-const RECEIVERS: [Receiver; 6] = [
+const RECEIVERS: [Receiver; 7] = [
     Receiver::Well,
     Receiver::Slow,
     Receiver::Slow,
     Receiver::Never,
     Receiver::From(40),
+    Receiver::BusyUntil(40),
     Receiver::Well,
 ];
 
@@ -309,6 +371,7 @@ impl World {
                 Receiver::Never => (1, false),
                 Receiver::Slow => (10, false),
                 Receiver::From(second) => (1, now >= secs(second)),
+                Receiver::BusyUntil(second) => (2, now >= secs(second)),
             };
             let ends = now.plus(Duration::from_secs(after));
             *self.tries.entry(attempt.job).or_default() += 1;
@@ -334,13 +397,17 @@ impl World {
             && ends <= now
         {
             self.under_way.pop_first();
-            let ended = match well {
-                true => Ended::Delivered,
-                false => Ended::Failed(None),
+            let (url, came) = self.came[&job];
+            let ended = match receiver(url) {
+                _ if well => Ended::Delivered,
+                Receiver::BusyUntil(_) => Ended::Postponed,
+                _ => Ended::Failed(None),
             };
+            if ended == Ended::Postponed {
+                self.tries.entry(job).and_modify(|tries| *tries -= 1);
+            }
             let fate = self.outbox.settle(ticket, ended, random, rules, now);
             assert_eq!(fate == Some(Fate::Delivered), well);
-            let (url, came) = self.came[&job];
             if matches!(receiver(url), Receiver::Well) {
                 assert!(
                     now.since(came) <= Duration::from_secs(60),
@@ -357,7 +424,7 @@ proptest! {
     /// Whatever others do, a receiver that takes what it gets has it within seconds, and nobody is tried too often.
     #[test]
     fn nobody_waits_for_the_slow_or_the_dead(
-        arrivals in prop::collection::vec((0_u64..60, 0_u64..6), 1..40),
+        arrivals in prop::collection::vec((0_u64..60, 0_u64..7), 1..40),
         random in any::<u64>(),
     ) {
         let rules = Rules { attempts_max: 4, urls_max: 100, queue_per_url_max: 50, ..rules() };
@@ -376,7 +443,7 @@ proptest! {
         prop_assert_eq!(world.tries.len(), world.came.len());
         for (job, tries) in &world.tries {
             match receiver(world.came[job].0) {
-                Receiver::Well => prop_assert_eq!(*tries, 1),
+                Receiver::Well | Receiver::BusyUntil(_) => prop_assert_eq!(*tries, 1),
                 Receiver::Never | Receiver::Slow => prop_assert_eq!(*tries, 4),
                 Receiver::From(_) => prop_assert!(*tries <= 4),
             }

@@ -10,7 +10,8 @@ use std::sync::LazyLock;
 /// The most links of a text that are looked at.
 const URLS_MAX: usize = 200;
 
-/// The longest address that is looked at, in bytes. Browsers and mail programs cut off what is longer.
+/// The longest address that is looked at, in bytes: a bound on cost, since each is searched for words and copied. Those
+/// that verify something are far shorter.
 const URL_BYTES_MAX: usize = 4096;
 
 /// How many characters before a bare address say what it is for.
@@ -128,9 +129,9 @@ fn before(text: &str, at: usize) -> String {
 
 /// Addresses that stand in the text as they are. One inside another is a part of that one.
 fn bare(text: &str) -> impl Iterator<Item = Candidate<'_>> {
-    let starts = memchr::memmem::find_iter(text.as_bytes(), "://").take(URLS_MAX);
+    let starts = memchr::memmem::find_iter(text.as_bytes(), "://");
     let (mut counted, mut characters, mut end) = (0, 0, 0);
-    starts.filter_map(move |colon| {
+    let addresses = starts.filter_map(move |colon| {
         if colon < end {
             return None;
         }
@@ -154,7 +155,9 @@ fn bare(text: &str) -> impl Iterator<Item = Candidate<'_>> {
             place: Place::Text,
             offset: characters,
         })
-    })
+    });
+    // What is no address costs little and is not counted.
+    addresses.take(URLS_MAX)
 }
 
 fn judge(candidate: &Candidate<'_>, speaks_of_it: bool) -> f32 {

@@ -123,7 +123,7 @@ fn an_address_inside_another_is_a_part_of_it() {
 }
 
 #[test]
-fn an_address_that_no_browser_would_open_is_none() {
+fn an_address_that_is_too_long_is_not_looked_at() {
     let found = |bytes: usize| {
         let url = format!("{:a<bytes$}", "https://a.example/verify?token=0123456789");
         let text = format!("Verify your address: {url}");
@@ -144,6 +144,28 @@ fn an_address_that_no_browser_would_open_is_none() {
 }
 
 #[test]
+fn what_is_no_address_hides_none() {
+    let url = "https://a.example/verify?token=0123456789abcdef";
+    for (before, is_found) in [
+        ("ftp://a.example/ ".repeat(300), true),
+        (
+            format!("https://b.example/{}", "?to=http://c.example/".repeat(300)),
+            true,
+        ),
+        ("https://b.example/ ".repeat(199), true),
+        ("https://b.example/ ".repeat(200), false),
+    ] {
+        let text = format!("{before}\n\nVerify your address: {url}");
+        let found = find(&Given {
+            text: &text,
+            ..Given::default()
+        });
+        let urls: Vec<&str> = found.links.iter().map(|link| link.url.as_str()).collect();
+        assert_eq!(urls, if is_found { vec![url] } else { Vec::new() });
+    }
+}
+
+#[test]
 fn texts_made_of_candidates_take_their_time_and_no_more() {
     for text in [
         "123456 ".repeat(100_000),
@@ -151,6 +173,7 @@ fn texts_made_of_candidates_take_their_time_and_no_more() {
         "a1.".repeat(200_000),
         "code ".repeat(100_000),
         "https://".repeat(50_000),
+        "://".repeat(100_000),
         "=".repeat(500_000) + "123456",
         "A1B2C3-".repeat(50_000),
     ] {
