@@ -2,7 +2,8 @@
 
 use crate::board::{ANNOTATIONS, Board, Look, expand};
 use crate::gateway::tools::{program, succeed};
-use crate::{BOARDS, filled_in, names_in, path, read};
+use crate::{BOARDS, filled_in, names_in, path, read, selectors};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -55,6 +56,100 @@ fn every_panel_says_what_it_shows_in_which_unit() {
                 // A heatmap takes the name of a bucket from its label.
                 assert_eq!(panel.look == Look::Heatmap, legend == "{{le}}", "{title}");
             }
+        }
+    }
+}
+
+/// The colours of a panel as Grafana reads them, from the lowest value up, and where each begins.
+fn colours(panel: &Value) -> Vec<(f64, String)> {
+    let steps = &panel["fieldConfig"]["defaults"]["thresholds"]["steps"];
+    let steps = steps.as_array().into_iter().flatten();
+    steps
+        .map(|step| {
+            let from = step["value"].as_f64().unwrap_or(f64::NEG_INFINITY);
+            (from, step["color"].as_str().expect("a colour").to_owned())
+        })
+        .collect()
+}
+
+fn panel_of(title: &str) -> Value {
+    let boards: Vec<Value> = BOARDS.iter().map(|board| board.json()).collect();
+    let panels = boards
+        .iter()
+        .flat_map(|board| board["panels"].as_array().into_iter().flatten());
+    let mut titled = panels.filter(|panel| panel["title"] == title);
+    let panel = titled.next().unwrap_or_else(|| panic!("no panel {title}"));
+    panel.clone()
+}
+
+#[test]
+fn the_worst_value_of_a_panel_is_red() {
+    let severities = ["green", "yellow", "orange", "red"];
+    for panel in BOARDS.iter().flat_map(|board| board.panels()) {
+        let title = panel.title;
+        let colours = colours(&panel_of(title));
+        assert_eq!(colours[0].0, f64::NEG_INFINITY, "{title} has no base");
+        assert!(colours.is_sorted_by(|low, high| low.0 < high.0), "{title}");
+        if panel.steps.is_empty() {
+            assert_eq!(colours[0].1, "blue", "{title} judges all values alike");
+            continue;
+        }
+        let ranks: Vec<usize> = colours
+            .iter()
+            .map(|(_, colour)| {
+                let rank = severities.iter().position(|known| known == colour);
+                rank.unwrap_or_else(|| panic!("{title}: {colour}"))
+            })
+            .collect();
+        let more_is_better = ranks.last() == Some(&0);
+        assert!(ranks.contains(&3), "{title} is never red");
+        assert!(
+            match more_is_better {
+                true => ranks.is_sorted_by(|low, high| low > high) && ranks[0] == 3,
+                false => ranks.is_sorted_by(|low, high| low < high) && ranks[0] == 0,
+            },
+            "{title}: {colours:?}"
+        );
+    }
+    for (title, value, expected) in [
+        ("Certificates", -86_400.0, "red"),
+        ("Certificates", 8.0 * 86_400.0, "orange"),
+        ("Error budget left", -0.5, "red"),
+        ("Error budget left", 0.1, "orange"),
+        ("Gateways up", 1.0 / 3.0, "red"),
+        ("Gateways up", 1.0, "green"),
+        ("Last reload", 0.0, "red"),
+        ("Pressure", 0.0, "green"),
+    ] {
+        let colours = colours(&panel_of(title));
+        let reached = colours.iter().rev().find(|(from, _)| *from <= value);
+        let (_, colour) = reached.expect("a base");
+        assert_eq!(colour, expected, "{title} at {value}");
+    }
+    let certificates = panel_of("Certificates")["fieldConfig"]["overrides"].to_string();
+    assert!(certificates.contains("color-background"), "{certificates}");
+}
+
+#[test]
+fn all_jobs_are_those_that_scrape_mayfly() {
+    for board in BOARDS {
+        let json = board.json();
+        let variables = json["templating"]["list"].as_array().expect("a list");
+        let mut jobs = variables
+            .iter()
+            .filter(|variable| variable["name"] == "job");
+        let job = jobs.next().expect("a job can be chosen");
+        assert!(job["allValue"].is_null(), "{job}");
+        let from = job["query"]["query"].as_str().expect("PromQL");
+        assert_eq!(from, "label_values(mayfly_build_info, job)");
+    }
+    for expression in expressions() {
+        for selector in selectors(&expression) {
+            let chosen = selector.contains("job=~\"$job\"");
+            assert!(chosen || selector.starts_with("ALERTS{"), "{selector}");
+        }
+        for name in names_in(&expression) {
+            assert!(expression.contains(&format!("{name}{{")), "{expression}");
         }
     }
 }
