@@ -178,11 +178,33 @@ fn alerts_fire_when_they_should_and_only_then() {
     succeed(patient.args(RULE_TESTS.map(path)), "");
 }
 
-/// An alert: its name, severity, and where its section is.
+#[test]
+fn labels_of_targets_silence_no_alert() {
+    // Alerts that do not sum keep such a label and so differ from what is expected; but each fires.
+    let name = format!("mayfly-rules-{}.yml", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    let text = read(RULE_TESTS[0])
+        .replace("../..", env!("CARGO_MANIFEST_DIR"))
+        .replace(r#"instance="mx:9925""#, r#"instance="mx:9925",rack="7""#);
+    std::fs::write(&file, text).expect("written");
+    let mut patient = std::process::Command::new("timeout");
+    patient.args(["--kill-after=5", "900", "promtool", "test", "rules"]);
+    let tested = patient.arg(&file).output();
+    std::fs::remove_file(&file).expect("it was there");
+    let said = crate::gateway::tools::said(&tested.expect("promtool runs"));
+    assert!(said.contains(r#"rack="7""#), "{said}");
+    let silent = said
+        .split("    name: ")
+        .find(|case| case.contains("got:[]"));
+    assert_eq!(silent, None);
+}
+
+/// An alert: its name, severity, where its section is, and all that stands in the file.
 struct Alert {
     name: String,
     severity: String,
     runbook: String,
+    text: String,
 }
 
 fn alerts() -> Vec<Alert> {
@@ -202,10 +224,62 @@ fn alerts() -> Vec<Alert> {
             name: block.lines().next().unwrap_or_default().to_owned(),
             severity: field("severity:"),
             runbook: field("runbook_url:"),
+            text: block.to_owned(),
         });
     }
     assert!(alerts.len() > 20, "the file is not read as it is written");
     alerts
+}
+
+/// Seconds of a time as Prometheus writes it: `90s`, `5m`, `2h`, `3d`.
+fn seconds(text: &str) -> u64 {
+    let (number, unit) = text.split_at(text.len() - 1);
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => panic!("{text} is no time"),
+    };
+    number.parse::<u64>().expect("a number") * unit
+}
+
+#[test]
+fn no_alert_waits_shorter_than_it_remembers() {
+    // Else one event stays in the window until the alert fires, though it is long over.
+    for alert in alerts() {
+        let waits = alert
+            .text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("for: "))
+            .map_or(0, seconds);
+        // Those without `for` are meant so; those on the error budget have a short window beside the long one.
+        if waits == 0 || alert.name.starts_with("MayflyErrorBudget") {
+            continue;
+        }
+        let windows = alert.text.split("}[").skip(1);
+        for window in windows.filter_map(|text| text.split_once(']')) {
+            let window = seconds(window.0);
+            assert!(window <= waits, "{}: {window} s, {waits} s", alert.name);
+        }
+    }
+}
+
+#[test]
+fn no_rule_is_evaluated_so_rarely_that_it_vanishes() {
+    // Prometheus sees a value for five minutes. One evaluation may be missed.
+    let mut intervals = 0;
+    for file in [RECORDING, ALERTS] {
+        let text = read(file);
+        let own = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("interval: "));
+        for interval in own {
+            assert!(2 * seconds(interval) < 300, "{file}: {interval}");
+            intervals += 1;
+        }
+    }
+    assert!(intervals > 0, "the files are not read as they are written");
 }
 
 #[test]
@@ -281,6 +355,30 @@ fn alertmanager_sends_each_alert_where_it_belongs() {
                 .arg(format!("severity={}", alert.severity)),
             "",
         );
+    }
+}
+
+#[test]
+fn overload_is_one_page_and_not_two() {
+    let text = read(ALERTMANAGER);
+    let (_, rules) = text.split_once("inhibit_rules:\n").expect("rules");
+    let rule = rules
+        .split("  - source_matchers: ")
+        .find(|rule| rule.starts_with("[alertname = \"MayflyOverloaded\"]"))
+        .expect("a rule for MayflyOverloaded");
+    let lines: Vec<&str> = rule.lines().skip(1).take(2).map(str::trim).collect();
+    assert_eq!(
+        lines,
+        [
+            "target_matchers: [alertname =~ \"MayflyConnectionsNearLimit|MayflyMailMemoryNearLimit\"]",
+            "equal: [job, instance]",
+        ]
+    );
+    let named: BTreeSet<String> = alerts().into_iter().map(|alert| alert.name).collect();
+    for (at, _) in rules.match_indices("Mayfly") {
+        let name = rules[at..].split(|character: char| !character.is_ascii_alphanumeric());
+        let name = name.take(1).collect::<String>();
+        assert!(name == "Mayfly" || named.contains(&name), "{name}");
     }
 }
 

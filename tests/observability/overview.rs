@@ -175,7 +175,7 @@ const ITEMS: &[Item] = &[
         "Pressure",
         "none",
         &[("max by (instance) (mayfly_pressure_level{@})", "{{instance}}")],
-        "normal: all limits as set. strained: shorter waits, smaller messages. overloaded: few new clients. refusing: none.",
+        "normal: all limits as set. strained: idle clients have less time, each client half of its limits. overloaded: little time, a tenth, and large messages wait. refusing: no new clients besides.",
     )
     .steps("green", &[(1.0, "yellow"), (2.0, "orange"), (3.0, "red")]),
     table(

@@ -25,7 +25,7 @@ impl Prometheus {
         std::fs::create_dir_all(&rules).expect("a folder");
         for name in ["recording.yml", "alerts.yml"] {
             let text = read(&format!("config/prometheus/rules/{name}"))
-                .replace("interval: 5m", "interval: 1s");
+                .replace("interval: 2m", "interval: 1s");
             std::fs::write(rules.join(name), text).expect("written");
         }
         let text = read("config/prometheus/prometheus.yml")
