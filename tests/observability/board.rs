@@ -33,8 +33,10 @@ pub struct Panel {
     pub height: u32,
     /// PromQL and how a series is called. `@` stands for the selected gateways, `$r` for the interval of a rate.
     pub queries: &'static [(&'static str, &'static str)],
-    /// From which value on it is coloured.
-    pub steps: &'static [(f64, &'static str)],
+    /// Its colour below all steps: that of the worst value where more is better.
+    pub base: &'static str,
+    /// From which value on it has another one.
+    pub steps: Steps,
 }
 
 impl Panel {
@@ -48,7 +50,8 @@ impl Panel {
         self
     }
 
-    pub const fn steps(mut self, steps: &'static [(f64, &'static str)]) -> Self {
+    pub const fn steps(mut self, base: &'static str, steps: Steps) -> Self {
+        self.base = base;
         self.steps = steps;
         self
     }
@@ -81,6 +84,8 @@ pub struct Board {
 
 type Queries = &'static [(&'static str, &'static str)];
 
+type Steps = &'static [(f64, &'static str)];
+
 const fn panel(
     look: Look,
     title: &'static str,
@@ -100,6 +105,7 @@ const fn panel(
         width,
         height,
         queries,
+        base: "blue",
         steps: &[],
     })
 }
@@ -182,9 +188,9 @@ impl Item {
         }
     }
 
-    pub const fn steps(self, steps: &'static [(f64, &'static str)]) -> Self {
+    pub const fn steps(self, base: &'static str, steps: Steps) -> Self {
         match self {
-            Self::Panel(panel) => Self::Panel(panel.steps(steps)),
+            Self::Panel(panel) => Self::Panel(panel.steps(base, steps)),
             row @ Self::Row(_) => row,
         }
     }
@@ -286,11 +292,13 @@ impl Board {
                 "skipUrlSync": false,
                 "type": "datasource",
             }),
-            variable("job", "Job", "label_values(mayfly_build_info, job)"),
+            variable("job", "Job", "label_values(mayfly_build_info, job)", None),
+            // Of `up`, which also knows gateways that do not answer.
             variable(
                 "instance",
                 "Instance",
-                "label_values(mayfly_build_info{job=~\"$job\"}, instance)",
+                "label_values(up{job=~\"$job\"}, instance)",
+                Some(".*"),
             ),
         ];
         if self.by_core {
@@ -298,6 +306,7 @@ impl Board {
                 "core",
                 "Core",
                 &expand("label_values(mayfly_core_tasks{@}, core)"),
+                Some(".*"),
             ));
         }
         variables
@@ -308,9 +317,10 @@ fn source() -> Value {
     json!({ "type": "prometheus", "uid": "${datasource}" })
 }
 
-fn variable(name: &str, label: &str, query: &str) -> Value {
-    json!({
-        "allValue": ".*",
+/// What can be chosen above the panels. `all` is what the choice of all stands for; without it, all values that were found: so
+/// *all jobs* are those that scrape mayfly, and not Prometheus and the machine's exporters too.
+fn variable(name: &str, label: &str, query: &str, all: Option<&str>) -> Value {
+    let mut variable = json!({
         "current": { "selected": true, "text": ["All"], "value": ["$__all"] },
         "datasource": source(),
         "hide": 0,
@@ -325,7 +335,11 @@ fn variable(name: &str, label: &str, query: &str) -> Value {
         "skipUrlSync": false,
         "sort": 7,
         "type": "query",
-    })
+    });
+    if let Some(all) = all {
+        variable["allValue"] = json!(all);
+    }
+    variable
 }
 
 /// PromQL of the marks across all panels.
@@ -383,10 +397,12 @@ impl Panel {
             "color": { "mode": self.colour() },
             "custom": self.custom(),
             "mappings": self.mappings(),
-            "min": 0,
             "thresholds": { "mode": "absolute", "steps": self.thresholds() },
-            "unit": self.unit,
         });
+        if !self.is_table() {
+            defaults["min"] = json!(0);
+            defaults["unit"] = json!(self.unit);
+        }
         if self.look == Look::Gauge {
             defaults["max"] = json!(1);
         }
@@ -397,7 +413,7 @@ impl Panel {
         let mut panel = json!({
             "datasource": source(),
             "description": self.about,
-            "fieldConfig": { "defaults": defaults, "overrides": [] },
+            "fieldConfig": { "defaults": defaults, "overrides": self.overrides() },
             "gridPos": place,
             "id": id,
             "options": self.options(),
@@ -405,7 +421,7 @@ impl Panel {
             "title": self.title,
             "type": self.kind(),
         });
-        if self.look == Look::Table {
+        if self.is_table() {
             // The columns that Prometheus adds say nothing here.
             let hidden = ["Time", "__name__", "job"].map(|name| (name.to_owned(), json!(true)));
             panel["transformations"] = json!([{
@@ -414,6 +430,26 @@ impl Panel {
             }]);
         }
         panel
+    }
+
+    fn is_table(&self) -> bool {
+        self.look == Look::Table
+    }
+
+    /// Unit and colour of a table are those of the value: its other columns are words, even if they look like numbers.
+    fn overrides(&self) -> Vec<Value> {
+        if !self.is_table() {
+            return Vec::new();
+        }
+        let mut properties = vec![json!({ "id": "unit", "value": self.unit })];
+        if !self.steps.is_empty() {
+            let cell = json!({ "mode": "basic", "type": "color-background" });
+            properties.push(json!({ "id": "custom.cellOptions", "value": cell }));
+        }
+        vec![json!({
+            "matcher": { "id": "byName", "options": "Value" },
+            "properties": properties,
+        })]
     }
 
     const fn kind(&self) -> &'static str {
@@ -435,7 +471,7 @@ impl Panel {
     }
 
     fn targets(&self) -> Vec<Value> {
-        let instant = matches!(self.look, Look::Table);
+        let instant = self.is_table();
         let format = match self.look {
             Look::Heatmap => "heatmap",
             Look::Table => "table",
@@ -461,12 +497,7 @@ impl Panel {
     }
 
     fn thresholds(&self) -> Vec<Value> {
-        let base = match self.look {
-            Look::States => "green",
-            _ if self.steps.is_empty() => "blue",
-            _ => "green",
-        };
-        let base = json!({ "color": base, "value": null });
+        let base = json!({ "color": self.base, "value": null });
         let steps = self
             .steps
             .iter()

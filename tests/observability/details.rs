@@ -38,16 +38,16 @@ const ITEMS: &[Item] = &[
         &[("min by (instance) (mayfly_config_last_reload_successful{@})", "{{instance}}")],
         "No: the last reload failed and the former settings are in force. The log says which line is wrong.",
     )
-    .steps(&[(0.0, "red"), (1.0, "green")]),
+    .steps("red", &[(1.0, "green")]),
     table(
         "Certificates",
         "s",
         &[("mayfly_tls_certificate_expiry_timestamp_seconds{@} - time()", "{{name}}")],
-        "Time until each certificate ends, by its place in the settings.",
+        "Time until each certificate ends, by its place in the settings. Red: less than a week, or it has ended.",
     )
     .wide(6)
     .tall(5)
-    .steps(&[(0.0, "red"), (604_800.0, "orange"), (1_814_400.0, "green")]),
+    .steps("red", &[(604_800.0, "orange"), (1_814_400.0, "green")]),
     Item::Row("Sessions"),
     stacked(
         "Ended, by how",
@@ -119,7 +119,7 @@ const ITEMS: &[Item] = &[
         &[("sum by (instance, core) (rate(mayfly_core_busy_seconds_total{@,core=~\"$core\"}[$r]))", "{{instance}} core {{core}}")],
         "Share of the time that a core's loop was at work. One much higher than the others: a few mailboxes get most of the mail.",
     )
-    .steps(&[(0.9, "red")]),
+    .steps("green", &[(0.9, "red")]),
     lines(
         "Processor time",
         "percentunit",
@@ -251,7 +251,7 @@ const ITEMS: &[Item] = &[
         ],
         "How long after its time memory comes back (nobody sees the mail meanwhile). The promise is one second.",
     )
-    .steps(&[(1.0, "red")]),
+    .steps("green", &[(1.0, "red")]),
     lines(
         "Addresses and watchers",
         "suffix: /s",

@@ -55,7 +55,10 @@ class Panel:
     def __init__(self, panel, now):
         self.panel, self.now = panel, now
         self.defaults = panel["fieldConfig"]["defaults"]
-        self.unit = self.defaults["unit"]
+        # Of a table these belong to the value alone.
+        own = {one["id"]: one["value"] for override in panel["fieldConfig"]["overrides"] for one in override["properties"]}
+        self.unit = own.get("unit") or self.defaults["unit"]
+        self.coloured = own.get("custom.cellOptions", {}).get("type") == "color-background"
         self.series = [(answer["name"], self.points(answer["series"])) for answer in panel["answers"]]
 
     @staticmethod
@@ -216,7 +219,10 @@ class Panel:
                     text, colour = column, COLOURS["blue"]
                 elif column == "Value":
                     value = number(answers[row]["series"]["value"][1])
-                    text, colour = self.written(value), self.colour(value) if self.unit == "s" else TEXT
+                    text, colour = self.written(value), PAGE if self.coloured else TEXT
+                    if self.coloured:
+                        cell = (place / len(columns) - 0.01, y - 0.09 / tall)
+                        axes.add_patch(Rectangle(cell, 1 / len(columns), 0.18 / tall, color=self.colour(value), linewidth=0, transform=axes.transAxes))
                 else:
                     text, colour = answers[row]["series"]["metric"].get(column, ""), TEXT
                 axes.text(place / len(columns), y, text, color=colour, fontsize=8, va="center", transform=axes.transAxes)

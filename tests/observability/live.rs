@@ -3,8 +3,8 @@
 use crate::board::{Board, Look};
 use crate::gateway::{Gateway, poll};
 use crate::load::Load;
-use crate::prometheus::{Prometheus, answers};
-use crate::{BOARDS, files, filled_in, names_in, read};
+use crate::prometheus::{ITSELF, Prometheus, answers};
+use crate::{BOARDS, files, filled_in, names_in, read, selectors};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -64,6 +64,7 @@ fn a_loaded_gateway_fills_every_panel() {
         });
     }
     every_name_is_scraped(&gateway);
+    nothing_else_is_in_an_answer(&prometheus);
     if std::env::var_os("MAYFLY_DRAW").is_some() {
         keep_answers(&prometheus);
     }
@@ -72,6 +73,36 @@ fn a_loaded_gateway_fills_every_panel() {
         gateway.metric("mayfly_smtp_sessions_ended_total", "panic"),
         0
     );
+}
+
+/// Whatever else this Prometheus looks at, here itself, is in no answer: neither by its name nor in a sum.
+fn nothing_else_is_in_an_answer(prometheus: &Prometheus) {
+    for name in ["up", "process_resident_memory_bytes"] {
+        poll(|| {
+            let other = format!("{name}{{job=\"{ITSELF}\"}}");
+            match prometheus.query(&other).is_empty() {
+                true => Err(format!("no data: {other}")),
+                false => Ok(()),
+            }
+        });
+    }
+    // What Grafana makes *all jobs* of.
+    let jobs = prometheus.query("group by (job) (mayfly_build_info)");
+    let jobs: Vec<&Value> = jobs.iter().map(|series| &series["metric"]["job"]).collect();
+    assert_eq!(jobs, ["mayfly"]);
+    for expression in files::expressions() {
+        let filled = filled_in(&expression, EVERY);
+        for selector in selectors(&filled) {
+            for series in prometheus.query(selector) {
+                // The watchdog belongs to no job.
+                let job = series["metric"]["job"].as_str();
+                assert!(
+                    job.is_none_or(|job| job == "mayfly"),
+                    "{selector}: {series}"
+                );
+            }
+        }
+    }
 }
 
 /// What dashboards and rules name is on the page of a gateway that has had all kinds of traffic.

@@ -35,18 +35,38 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
 }
 
-/// PromQL with Grafana's variables filled in, `every` being the interval of a rate.
+/// PromQL with Grafana's variables filled in as if all were chosen of each, `every` being the interval of a rate.
 fn filled_in(expression: &str, every: &str) -> String {
-    let expression = expression.replace("$__rate_interval", every);
-    ["$job", "$instance", "$core"]
-        .iter()
-        .fold(expression, |text, name| text.replace(name, ".*"))
+    [
+        ("$__rate_interval", every),
+        ("$job", "mayfly"),
+        ("$instance", ".*"),
+        ("$core", ".*"),
+    ]
+    .iter()
+    .fold(expression.to_owned(), |text, (name, value)| {
+        text.replace(name, value)
+    })
+}
+
+/// Each `name{...}` in PromQL.
+fn selectors(expression: &str) -> impl Iterator<Item = &str> {
+    expression.match_indices('{').map(|(brace, _)| {
+        let before = expression[..brace]
+            .trim_end_matches(is_part_of_a_name)
+            .len();
+        let length = expression[brace..].find('}').expect("it is closed");
+        &expression[before..=brace + length]
+    })
+}
+
+fn is_part_of_a_name(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "_:".contains(character)
 }
 
 /// The names of mayfly's metrics, and of what rules make of them, that stand in a text.
 fn names_in(text: &str) -> std::collections::BTreeSet<String> {
-    let is_part = |character: char| character.is_ascii_alphanumeric() || "_:".contains(character);
-    text.split(|character| !is_part(character))
+    text.split(|character| !is_part_of_a_name(character))
         .filter(|word| {
             word.starts_with("mayfly_")
                 || word.starts_with("process_")

@@ -14,11 +14,11 @@ const ITEMS: &[Item] = &[
     Item::Row("In short"),
     stat(
         "Gateways up",
-        "none",
-        &[("sum(up{@})", "up")],
-        "Gateways that answered the last scrape. Fewer than there should be: look at the alert MayflyDown.",
+        "percentunit",
+        &[("sum(up{@}) / count(up{@})", "up")],
+        "Share of the gateways that answered the last scrape. Below 1 one is gone: look at the alert MayflyDown.",
     )
-    .steps(&[(0.0, "red"), (1.0, "green")]),
+    .steps("red", &[(1.0, "green")]),
     stat(
         "Mail accepted",
         "suffix: /s",
@@ -34,7 +34,7 @@ const ITEMS: &[Item] = &[
         )],
         "Open SMTP connections as a share of admission.connections_max. At 1 new clients get 421.",
     )
-    .steps(&[(0.7, "orange"), (0.9, "red")]),
+    .steps("green", &[(0.7, "orange"), (0.9, "red")]),
     gauge(
         "Mail memory, of limit",
         "percentunit",
@@ -44,7 +44,7 @@ const ITEMS: &[Item] = &[
         )],
         "Bytes of the budget for mail in use or reserved. At 1 new mail is deferred with 452; what is stored stays.",
     )
-    .steps(&[(0.7, "orange"), (0.9, "red")]),
+    .steps("green", &[(0.7, "orange"), (0.9, "red")]),
     stat(
         "Deferred",
         "percentunit",
@@ -54,7 +54,7 @@ const ITEMS: &[Item] = &[
         )],
         "Share of replies that say: try later. Some is normal where clients are limited; much of it is pressure.",
     )
-    .steps(&[(0.05, "orange"), (0.2, "red")]),
+    .steps("green", &[(0.05, "orange"), (0.2, "red")]),
     stat(
         "Refused for good",
         "percentunit",
@@ -73,7 +73,7 @@ const ITEMS: &[Item] = &[
         )],
         "Of a hundred messages, ninety-nine are answered this fast after their last byte. This is what a sender feels.",
     )
-    .steps(&[(0.1, "orange"), (1.0, "red")]),
+    .steps("green", &[(0.1, "orange"), (1.0, "red")]),
     stat(
         "Error budget left",
         "percentunit",
@@ -83,7 +83,7 @@ const ITEMS: &[Item] = &[
         )],
         "What is left of the one message in a thousand that may be deferred in 30 days for a reason of ours. Below 0 the promise is broken.",
     )
-    .steps(&[(0.0, "orange"), (0.25, "green")]),
+    .steps("red", &[(0.0, "orange"), (0.25, "green")]),
     Item::Row("Mail"),
     stacked(
         "Messages, by what became of them",
@@ -175,9 +175,9 @@ const ITEMS: &[Item] = &[
         "Pressure",
         "none",
         &[("max by (instance) (mayfly_pressure_level{@})", "{{instance}}")],
-        "normal: all limits as set. strained: shorter waits, smaller messages. overloaded: few new clients. refusing: none.",
+        "normal: all limits as set. strained: idle clients have less time, each client half of its limits. overloaded: little time, a tenth, and large messages wait. refusing: no new clients besides.",
     )
-    .steps(&[(1.0, "yellow"), (2.0, "orange"), (3.0, "red")]),
+    .steps("green", &[(1.0, "yellow"), (2.0, "orange"), (3.0, "red")]),
     table(
         "Alerts that fire",
         "none",

@@ -8,6 +8,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+/// The job as which it looks at itself.
+pub const ITSELF: &str = "prometheus";
+
 /// A running Prometheus.
 pub struct Prometheus {
     child: Child,
@@ -15,25 +18,29 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one with the configuration of the repository, but that it looks at this gateway and does so each second.
+    /// Starts one with the configuration of the repository, but that it looks at this gateway and does so each second; and that it
+    /// looks at itself, as another job, like most do.
     pub fn start(gateway: SocketAddr, folder: &Path) -> Self {
         let rules = folder.join("rules");
         std::fs::create_dir_all(&rules).expect("a folder");
         for name in ["recording.yml", "alerts.yml"] {
             let text = read(&format!("config/prometheus/rules/{name}"))
-                .replace("interval: 5m", "interval: 1s");
+                .replace("interval: 2m", "interval: 1s");
             std::fs::write(rules.join(name), text).expect("written");
         }
         let text = read("config/prometheus/prometheus.yml")
             .replace("_interval: 15s", "_interval: 1s")
             .replace("127.0.0.1:9925", &gateway.to_string());
         let file = folder.join("prometheus.yml");
-        std::fs::write(&file, text).expect("written");
         // Nobody can be asked for a port and told it: one that was free a moment ago, and another when it is taken.
         poll(|| {
             let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
                 .and_then(|listener| listener.local_addr());
             let address = free.expect("a free port");
+            let itself = format!(
+                "  - job_name: {ITSELF}\n    static_configs:\n      - targets: [\"{address}\"]\n"
+            );
+            std::fs::write(&file, [text.as_str(), &itself].concat()).expect("written");
             let child = Command::new("prometheus")
                 .arg(format!("--config.file={}", file.display()))
                 .arg(format!(
