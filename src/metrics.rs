@@ -349,7 +349,7 @@ metrics! {
     inbox_requests as "mayfly_inbox_requests_total": Counter,
     /// Requests that wait in a core's inbox now.
     inbox_waiting as "mayfly_inbox_waiting_requests": Gauge,
-    /// Requests refused because this core's inbox was full.
+    /// Requests of other cores (451) and of the control plane (HTTP 503) refused because this core's inbox was full.
     inbox_full as "mayfly_inbox_full_total": Counter,
     /// Turns of the core's loop.
     loop_turns as "mayfly_core_loop_turns_total": Counter,
