@@ -59,8 +59,19 @@ pub(super) struct Pair {
 pub(super) enum Name {
     /// The addresses of `server.hostname`.
     Host(String, Result<Vec<IpAddr>, String>),
-    /// The mail exchangers of a domain, best first.
-    Domain(String, Result<Vec<String>, String>),
+    /// Where senders take the mail of a domain.
+    Domain(String, Result<Exchangers, String>),
+}
+
+/// Where senders take the mail of a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Exchangers {
+    /// To these hosts, the best first.
+    Named(Vec<String>),
+    /// There is no MX record, so to the addresses of the domain itself, if it has any (RFC 5321 section 5.1).
+    Implicit(Vec<IpAddr>),
+    /// Nowhere: it says that it takes no mail (RFC 7505).
+    Refused,
 }
 
 /// How bad something is, from good to bad.

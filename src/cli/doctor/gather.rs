@@ -9,7 +9,7 @@ use crate::edge::{certificates, probe, socket};
 use crate::server::{self, machine};
 use rustix::process::{Resource, getrlimit};
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -141,20 +141,18 @@ fn read_certificates(config: &Config) -> Vec<(PathBuf, Result<Pair, String>)> {
 /// What DNS says of the server's name and of its domains, as far as the world has such names.
 fn names(config: &Config) -> Vec<Name> {
     let mut names = Vec::new();
+    let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let server = dns::name_server(&resolv_conf)
+        .map(|ip| SocketAddr::from((ip, 53)))
+        .ok_or("/etc/resolv.conf names no name server");
     let host = &config.server.hostname;
     if is_public(host) {
-        let addresses = (host.as_str(), 25)
-            .to_socket_addrs()
-            .map(|found| {
-                let mut addresses: Vec<_> = found.map(|address| address.ip()).collect();
-                addresses.dedup();
-                addresses
-            })
-            .map_err(|why| why.to_string());
+        let addresses = match server {
+            Ok(server) => dns::addresses(host, server),
+            Err(none) => Err(none.to_owned()),
+        };
         names.push(Name::Host(host.clone(), addresses));
     }
-    let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let server = dns::name_server(&resolv_conf);
     let domains = config
         .recipients
         .domains
@@ -162,8 +160,8 @@ fn names(config: &Config) -> Vec<Name> {
         .filter(|domain| is_public(domain));
     for domain in domains.take(DOMAINS_MAX) {
         let exchangers = match server {
-            Some(server) => dns::exchangers(domain, server),
-            None => Err("/etc/resolv.conf names no name server".to_owned()),
+            Ok(server) => dns::exchangers(domain, server),
+            Err(none) => Err(none.to_owned()),
         };
         let unreachable = exchangers.is_err();
         names.push(Name::Domain(domain.clone(), exchangers));
