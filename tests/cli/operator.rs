@@ -117,6 +117,21 @@ fn a_doctor_looks_at_the_machine_for_the_settings() {
     let port = finding(&report, "port")["found"].to_string();
     assert!(port.contains("a mayfly that runs"), "{port}");
 
+    // It is the limits of the server that count, not those of whoever looks.
+    let process = user.json("status --json")["process"].to_string();
+    let mut lower = user.command("prlimit");
+    lower.args(["--pid", &process, "--nofile=1234:1234"]);
+    assert!(tools::run(&mut lower, "").status.success());
+    let report = user.json("doctor --config mayfly.toml --no-dns --json");
+    let files = finding(&report, "open files");
+    assert_eq!(files["verdict"], "warn", "{files}");
+    let found = files["found"].to_string();
+    let whose = format!("for the mayfly that runs (process {process})");
+    assert!(
+        found.contains("1234 in each") && found.contains(&whose),
+        "{found}"
+    );
+
     let chain = user.home().join("chain.pem");
     settings(&format!(
         "[[tls.certificates]]\nchain = \"{0}\"\nkey = \"{0}\"\n[store]\nmemory = \"900 TiB\"\n",

@@ -209,6 +209,7 @@ mod tests {
     use super::super::facts::Verdict;
     use super::*;
     use crate::edge::probe::Unusable;
+    use crate::server::machine::Whose;
     use crate::settings::Bytes;
 
     const DAY: i64 = 86_400;
@@ -218,6 +219,7 @@ mod tests {
         Facts {
             config: Ok(Config::default()),
             running: false,
+            whose: Whose::Own,
             kernel: "6.12.3-amd64".to_owned(),
             io_uring: Ok(()),
             files: [Some(1_024), Some(1 << 20)],
@@ -344,6 +346,20 @@ mod tests {
             "four of them"
         );
         assert_eq!(after(|facts| facts.clock = None), []);
+    }
+
+    #[test]
+    fn limits_are_said_to_be_those_of_the_service_or_of_the_shell() {
+        let found = |whose| {
+            let facts = Facts { whose, ..healthy() };
+            let mut findings = judge(&facts);
+            findings.retain(|finding| ["open files", "cpus", "swap"].contains(&finding.check));
+            findings.into_iter().map(|finding| finding.found)
+        };
+        assert!(found(Whose::Own).all(|found| found.ends_with("for this shell")));
+        let service = "for the mayfly that runs (process 4711)";
+        assert!(found(Whose::Process(4_711)).all(|found| found.ends_with(service)));
+        assert_eq!(found(Whose::Own).count(), 3);
     }
 
     #[test]

@@ -50,7 +50,8 @@ pub(super) fn files(facts: &Facts, config: &Config) -> Finding {
         cores => cores.into(),
     };
     let tables = if per_core { cores } else { 1 };
-    let found = format!("{limit} in each of {tables} descriptor tables");
+    let who = facts.who();
+    let found = format!("{limit} in each of {tables} descriptor tables, for {who}");
     let needed = u64::from(config.admission.connections_max);
     let room = limit.saturating_mul(tables);
     match needed {
@@ -99,8 +100,8 @@ pub(super) fn somaxconn(facts: &Facts, config: &Config) -> Finding {
 pub(super) fn swap(facts: &Facts) -> Finding {
     let why = "mail must not reach a disk, and swap is one";
     match facts.swap {
-        0 => Finding::ok("swap", "none", why),
-        some => Finding::warn("swap", format!("{} for this process", bytes(some)), why)
+        0 => Finding::ok("swap", format!("none for {}", facts.who()), why),
+        some => Finding::warn("swap", format!("{} for {}", bytes(some), facts.who()), why)
             .fix("swapoff -a, or MemorySwapMax=0 in the service's unit"),
     }
 }
@@ -125,8 +126,8 @@ pub(super) fn memory(facts: &Facts, config: &Config) -> Finding {
         return Finding::ok("memory", "cannot be read in here", why);
     };
     let place = match group {
-        Some(group) if group == room => "of the control group",
-        _ => "of the machine",
+        Some(group) if group == room => format!("for the control group of {}", facts.who()),
+        _ => "of the machine".to_owned(),
     };
     let budget = match config.store.memory.0 {
         0 => room / 2,
@@ -152,12 +153,12 @@ pub(super) fn cpus(facts: &Facts, config: &Config) -> Finding {
     let why = "each core is a thread of its own on a CPU of its own; two on one are both late";
     let (cpus, cores) = (facts.cpus, config.server.cores as usize);
     if cores > cpus {
-        let found = format!("{cpus} for this process, and server.cores is {cores}");
+        let found = format!("{cpus} for {}, and server.cores is {cores}", facts.who());
         return Finding::warn("cpus", found, why).fix(format!(
             "server.cores = {cpus}, or more CPUs (CPUQuota=, --cpus)"
         ));
     }
-    Finding::ok("cpus", format!("{cpus} for this process"), why)
+    Finding::ok("cpus", format!("{cpus} for {}", facts.who()), why)
 }
 
 pub(super) fn clock(facts: &Facts) -> Finding {
