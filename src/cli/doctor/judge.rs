@@ -363,6 +363,26 @@ mod tests {
     }
 
     #[test]
+    fn what_mends_the_machine_is_told_for_services_and_containers() {
+        let mut facts = healthy();
+        (facts.somaxconn, facts.swap) = (Some(128), 1 << 30);
+        facts.files = [Some(1_024), Some(1_024)];
+        facts.io_uring = Err(Unusable::Memlock(65_536));
+        let findings = judge(&facts);
+        for (check, service, container) in [
+            ("backlog", "/etc/sysctl.d", "--sysctl net.core.somaxconn="),
+            ("swap", "MemorySwapMax=0", "--memory-swap"),
+            ("open files", "LimitNOFILE=", "--ulimit nofile="),
+            ("io_uring", "LimitMEMLOCK=infinity", "--ulimit memlock=-1"),
+        ] {
+            let of_it = findings.iter().find(|finding| finding.check == check);
+            let fix = of_it.and_then(|finding| finding.fix.as_deref());
+            let fix = fix.expect("it is not in order");
+            assert!(fix.contains(service) && fix.contains(container), "{fix}");
+        }
+    }
+
+    #[test]
     fn ports_are_free_or_those_of_a_mayfly_that_runs() {
         let with = |kind: ErrorKind, running: bool| {
             after(|facts| {

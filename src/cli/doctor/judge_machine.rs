@@ -62,7 +62,7 @@ pub(super) fn files(facts: &Facts, config: &Config) -> Finding {
             format!("{found}, and admission.connections_max is {needed}"),
             "connections beyond that wait, though they are allowed",
         )
-        .fix("LimitNOFILE=1048576 in the service's unit, or ulimit -n 1048576"),
+        .fix("LimitNOFILE=1048576 in the service's unit, ulimit -n 1048576, or --ulimit nofile=1048576 for a container"),
     }
 }
 
@@ -91,7 +91,9 @@ pub(super) fn somaxconn(facts: &Facts, config: &Config) -> Finding {
             format!("net.core.somaxconn is {limit}, and listen.backlog is {backlog}"),
             why,
         )
-        .fix(format!("sysctl -w net.core.somaxconn={backlog}")),
+        .fix(format!(
+            "echo net.core.somaxconn={backlog} > /etc/sysctl.d/90-mayfly.conf && sysctl --system; --sysctl net.core.somaxconn={backlog} for a container"
+        )),
         Some(limit) => Finding::ok("backlog", format!("net.core.somaxconn is {limit}"), why),
         None => Finding::ok("backlog", "net.core.somaxconn cannot be read in here", why),
     }
@@ -102,7 +104,7 @@ pub(super) fn swap(facts: &Facts) -> Finding {
     match facts.swap {
         0 => Finding::ok("swap", format!("none for {}", facts.who()), why),
         some => Finding::warn("swap", format!("{} for {}", bytes(some), facts.who()), why)
-            .fix("swapoff -a, or MemorySwapMax=0 in the service's unit"),
+            .fix("swapoff -a, or MemorySwapMax=0 in the service's unit; --memory-swap as large as --memory for a container"),
     }
 }
 
@@ -114,7 +116,7 @@ pub(super) fn dumps(facts: &Facts) -> Finding {
             "a crash of the machine writes its memory to a disk (kdump)",
             why,
         )
-        .fix("systemctl disable --now kdump-tools kdump"),
+        .fix("systemctl disable --now kdump-tools (Debian, Ubuntu), or kdump (Fedora, RHEL, SUSE)"),
         false => Finding::ok("dumps", "none of the machine, none of mayfly", why),
     }
 }
