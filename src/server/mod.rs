@@ -371,6 +371,14 @@ impl Server {
             };
             self.metrics.certificate_expiry.of(shown).set(expiry);
         }
+        let (certificates, shown) = (self.live.identities.len(), Certificate::ALL.len());
+        if certificates > shown {
+            tracing::warn!(
+                certificates,
+                shown,
+                "the metrics do not say when the certificates end that come last in the settings"
+            );
+        }
     }
 }
 
