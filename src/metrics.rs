@@ -164,7 +164,9 @@ labels! {
     /// What became of a recipient.
     RecipientResult as "result" {
         Accepted = "accepted",
+        Busy = "busy",
         MailboxFull = "mailbox_full",
+        Memory = "memory",
         NoSuchMailbox = "no_such_mailbox",
         RelayDenied = "relay_denied",
         TooMany = "too_many",
@@ -299,7 +301,8 @@ metrics! {
     /// Transactions that ended before their message was complete, by a command or because their time was up. Those lost with their
     /// connection are in `mayfly_smtp_sessions_ended_total`, by stage.
     transactions_aborted as "mayfly_smtp_transactions_aborted_total": Counter,
-    /// Recipients, by what became of them.
+    /// Recipients, by what became of them. busy (a core had too much to do) and memory are reasons of ours, try_later is a client that
+    /// has had its share.
     recipients as "mayfly_message_recipients_total": Family<RecipientResult>,
     /// Bytes of accepted messages, trace headers included.
     message_bytes as "mayfly_message_bytes_total": Counter,
@@ -349,7 +352,7 @@ metrics! {
     inbox_requests as "mayfly_inbox_requests_total": Counter,
     /// Requests that wait in a core's inbox now.
     inbox_waiting as "mayfly_inbox_waiting_requests": Gauge,
-    /// Requests refused because this core's inbox was full.
+    /// Requests of other cores (451) and of the control plane (HTTP 503) refused because this core's inbox was full.
     inbox_full as "mayfly_inbox_full_total": Counter,
     /// Turns of the core's loop.
     loop_turns as "mayfly_core_loop_turns_total": Counter,

@@ -4,12 +4,14 @@
 
 mod harness;
 
-use harness::{converse, profile, tight_limits};
+use harness::{Conversation, converse, profile, tight_limits};
 use mayfly::clock::Instant;
+use mayfly::mail::{BodyWriter, Ledger};
 use mayfly::metrics::{
     Command, CoreMetrics, Offence, RecipientResult, Rejected, RejectedAt, ReplyCode,
 };
-use mayfly::settings::Span;
+use mayfly::settings::{Bytes, Span};
+use mayfly::smtp::session::Profile;
 use mayfly::smtp::{Action, Limits, Question, Reply, Session, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,6 +101,80 @@ fn what_happens_is_counted() {
     let refused = metrics.recipients.of(RecipientResult::NoSuchMailbox);
     assert_eq!(refused.value(), 1);
     assert_eq!(metrics.transactions_aborted.value(), 1);
+}
+
+#[test]
+fn whose_fault_it_is_that_a_recipient_is_deferred_is_counted() {
+    let mut conversation = Conversation::<()>::new(profile(Arc::new(Limits::default())), NOW);
+    let mut replies = [
+        Reply::TryLater,
+        Reply::NoMemory,
+        Reply::NoMemory,
+        Reply::ClientTooManyMessages,
+        Reply::ClientTooManyBytes,
+        Reply::ClientTooManyRecipients,
+    ]
+    .into_iter();
+    let input = [
+        "HELO x\r\nMAIL FROM:<a@b>\r\n",
+        &"RCPT TO:<u@d>\r\n".repeat(6),
+    ]
+    .concat();
+    conversation.hear(
+        input.as_bytes(),
+        || 1,
+        |_| Verdict::Recipient(Err(replies.next().expect("one for each recipient"))),
+    );
+    let counted = |result| conversation.metrics.recipients.of(result).value();
+    assert_eq!(
+        [
+            RecipientResult::Busy,
+            RecipientResult::Memory,
+            RecipientResult::TryLater
+        ]
+        .map(counted),
+        [1, 2, 3]
+    );
+}
+
+#[test]
+fn what_is_too_large_only_for_now_is_counted_as_want_of_memory() {
+    let ledger = Ledger::new(1 << 10);
+    let limits = Limits {
+        message_bytes_max: Bytes(20),
+        ..Limits::default()
+    };
+    let profile = Profile {
+        message_bytes_max_normally: Bytes(30),
+        ..profile(Arc::new(limits))
+    };
+    let mut conversation = Conversation::new(profile, NOW);
+    let reserve = |bytes| ledger.reserve(bytes).ok_or(Reply::NoMemory);
+    for bytes in [22, 32] {
+        let content = "x".repeat(bytes - 2);
+        let envelope = "HELO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<u@d>\r\n";
+        let input = format!("{envelope}DATA\r\n{content}\r\n.\r\n");
+        conversation.hear(
+            input.as_bytes(),
+            || 1,
+            |question| match question {
+                Question::Recipient { .. } => Verdict::Recipient(Ok(())),
+                Question::Begin(beginning) => {
+                    Verdict::Begin(reserve(beginning.bytes).map(BodyWriter::new))
+                }
+                Question::Grow { bytes } => Verdict::Grow(reserve(bytes)),
+                Question::Impersonate(_) | Question::Message(_) => panic!("it is refused"),
+            },
+        );
+    }
+    let counted = |why| {
+        let behind_it = conversation
+            .metrics
+            .messages_rejected
+            .of(RejectedAt::Message, why);
+        behind_it.value()
+    };
+    assert_eq!([Rejected::Memory, Rejected::TooBig].map(counted), [1, 1]);
 }
 
 #[test]

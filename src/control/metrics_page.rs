@@ -27,7 +27,9 @@ pub(super) fn render(cores: &Cores, process: &ProcessMetrics) -> String {
     read_process(process);
     for (number, core) in cores.metrics().iter().enumerate() {
         let id = CoreId(number);
-        core.inbox_waiting.set(cores.inbox(id).waiting() as u64);
+        let inbox = cores.inbox(id);
+        core.inbox_waiting.set(inbox.waiting() as u64);
+        core.inbox_full.set(inbox.refused());
         if let Some(thread) = cores.thread(id) {
             read_thread(thread, core);
         }
@@ -300,11 +302,13 @@ fn boot_time() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edge::Clock;
+    use crate::edge::{Busy, Clock};
     use crate::mail::Ledger;
     use crate::metrics::process::{Method, Route, Status};
     use crate::metrics::{Command, Listener};
     use crate::store::HashKey;
+    use std::future::Future as _;
+    use std::task::{Context, Poll, Waker};
 
     fn page() -> String {
         let ledger = Ledger::new(1 << 20);
@@ -346,6 +350,28 @@ mod tests {
             "mayfly_http_request_duration_seconds_bucket{route=\"messages\",le=\"0.00025\"} 0",
             "mayfly_http_request_duration_seconds_bucket{route=\"messages\",le=\"0.0005\"} 1",
             "mayfly_http_request_duration_seconds_count{route=\"messages\"} 1",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_full_inbox_is_that_of_the_core_that_was_asked() {
+        let ledger = Ledger::new(1 << 20);
+        let cores = Cores::new(2, 1, HashKey(1, 2), ledger, Clock::start()).expect("eventfds");
+        let asked_by_http = |core| {
+            let mut call = Box::pin(cores.call(CoreId(core), |_, _| ()));
+            let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            polled == Poll::Ready(Err(Busy))
+        };
+        assert!(!asked_by_http(1), "there is room for one");
+        assert!(asked_by_http(1) && asked_by_http(1));
+        assert!(!asked_by_http(0));
+        let page = render(&cores, &ProcessMetrics::default());
+        for line in [
+            "mayfly_inbox_full_total{core=\"0\"} 0",
+            "mayfly_inbox_full_total{core=\"1\"} 2",
+            "mayfly_inbox_waiting_requests{core=\"1\"} 1",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
         }

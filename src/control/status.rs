@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// The version that runs.
     pub version: String,
+    /// Its number among processes, where it runs.
+    pub process: u32,
     /// `starting`, `ready` or `draining`.
     pub phase: String,
     /// When it was ready, as RFC 3339 writes it; empty before.
@@ -112,6 +114,7 @@ pub(super) fn take(app: &App) -> Status {
     };
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        process: std::process::id(),
         phase: phase.to_owned(),
         started_at,
         uptime,

@@ -112,7 +112,6 @@ pub(super) fn place(
         declared_bytes,
     };
     if core.cores().inbox(owner).ask(request).is_err() {
-        core.metrics().inbox_full.increment();
         return Ok(Err(Reply::TryLater));
     }
     Err(Later::Placed(Box::new(Placing {

@@ -21,7 +21,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
 
@@ -145,6 +145,8 @@ pub struct Inbox {
     /// Requests in the queue that were asked, not settled.
     asked: AtomicUsize,
     asked_max: usize,
+    /// Questions that found the inbox full, whoever asked.
+    refused: AtomicU64,
     /// Whether the core is awake, or has been rung.
     rung: AtomicBool,
     bell: OwnedFd,
@@ -160,6 +162,7 @@ impl Inbox {
             queue: SegQueue::new(),
             asked: AtomicUsize::new(0),
             asked_max,
+            refused: AtomicU64::new(0),
             rung: AtomicBool::new(false),
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
@@ -174,7 +177,10 @@ impl Inbox {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |asked| {
                 (asked < self.asked_max).then_some(asked + 1)
             })
-            .map_err(|_| Busy)?;
+            .map_err(|_| {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                Busy
+            })?;
         self.settle(request);
         Ok(())
     }
@@ -218,6 +224,11 @@ impl Inbox {
     /// How many requests wait.
     pub fn waiting(&self) -> usize {
         self.queue.len()
+    }
+
+    /// How many questions found it full so far.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// The eventfd that rings when something is put in.

@@ -31,7 +31,7 @@ impl Unusable {
             Self::Sysctl(level) => (
                 format!("io_uring is switched off (kernel.io_uring_disabled = {level})"),
                 "the machine's administrator has forbidden it, here or on the container's host",
-                "sysctl -w kernel.io_uring_disabled=0   (with 1, members of kernel.io_uring_group may use it)",
+                "on the host: echo kernel.io_uring_disabled=0 > /etc/sysctl.d/90-mayfly-io_uring.conf && sysctl --system   (with 1, members of kernel.io_uring_group may use it)",
             ),
             Self::Seccomp => (
                 "io_uring is blocked by a seccomp filter (io_uring_setup: EPERM)".to_owned(),
@@ -46,7 +46,7 @@ impl Unusable {
             Self::Memlock(bytes) => (
                 format!("only {bytes} bytes of memory may be locked (RLIMIT_MEMLOCK)"),
                 "the rings need 524,288 bytes at least",
-                "ulimit -l unlimited, or LimitMEMLOCK=infinity in the service's unit",
+                "ulimit -l unlimited, LimitMEMLOCK=infinity in the service's unit, or --ulimit memlock=-1 for a container",
             ),
             Self::Other(error) => (
                 format!("io_uring cannot be used: {error}"),

@@ -256,7 +256,7 @@ metrics! {
     config_reloads as "mayfly_config_reloads_total": Family<Reload>,
     /// When the settings in use were loaded, in seconds since 1970.
     config_reloaded_at as "mayfly_config_last_reload_success_timestamp_seconds": Gauge,
-    /// When a certificate expires, in seconds since 1970, by its place in the settings.
+    /// When a certificate expires, in seconds since 1970, by its place in the settings. Of more than 16 only the first are shown.
     certificate_expiry as "mayfly_tls_certificate_expiry_timestamp_seconds": Moments<Certificate>,
     /// The level of pressure: 0 normal, 1 strained, 2 overloaded, 3 refusing.
     pressure_level as "mayfly_pressure_level": Gauge,

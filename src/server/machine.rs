@@ -2,19 +2,30 @@
 
 use crate::store::Budget;
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+    DumpableBehavior, Pid, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
-/// The CPUs that this process may use, as its cgroup and its affinity leave them.
-pub(crate) fn cpus() -> Vec<usize> {
-    let allowed = rustix::thread::sched_getaffinity(None).map(|set| {
+/// Whose limits are asked for: those of this process, or of another that can be seen from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Own,
+    Process(u32),
+}
+
+/// The CPUs that a process may use, as its cgroup and its affinity leave them.
+pub(crate) fn cpus(whose: Whose) -> Vec<usize> {
+    let process = match whose {
+        Whose::Own => None,
+        Whose::Process(number) => i32::try_from(number).ok().and_then(Pid::from_raw),
+    };
+    let allowed = rustix::thread::sched_getaffinity(process).map(|set| {
         (0..rustix::thread::CpuSet::MAX_CPU)
             .filter(|cpu| set.is_set(*cpu))
             .collect::<Vec<_>>()
     });
     match allowed {
         Ok(mut cpus) if !cpus.is_empty() => {
-            cpus.truncate(cpu_quota().unwrap_or(usize::MAX));
+            cpus.truncate(cpu_quota(whose).unwrap_or(usize::MAX));
             cpus
         }
         _ => vec![0],
@@ -63,7 +74,7 @@ pub(super) fn memory_budget(budget: &Budget) -> u64 {
 /// The memory of the machine, or of the tightest cgroup around this process if that is less.
 fn machine_memory() -> u64 {
     let machine = machine_bytes("MemTotal:").unwrap_or(1 << 30);
-    group_bytes("memory.max").map_or(machine, |group| group.min(machine))
+    group_bytes(Whose::Own, "memory.max").map_or(machine, |group| group.min(machine))
 }
 
 /// What the kernel says of the machine's memory, in bytes: `MemTotal:`, `SwapTotal:`.
@@ -72,17 +83,17 @@ pub(crate) fn machine_bytes(field: &str) -> Option<u64> {
     bytes_of(&text, field)
 }
 
-/// The least that the cgroups around this process say in this file, in bytes; `None` if none limits it.
-pub(crate) fn group_bytes(file: &str) -> Option<u64> {
-    group_values(file)
+/// The least that the cgroups around a process say in this file, in bytes; `None` if none limits it.
+pub(crate) fn group_bytes(whose: Whose, file: &str) -> Option<u64> {
+    group_values(whose, file)
         .iter()
         .filter_map(|text| text.trim().parse().ok())
         .min()
 }
 
-/// CPUs' worth of time that the tightest cgroup around this process leaves it, rounded up; `None` when there is no quota.
-fn cpu_quota() -> Option<usize> {
-    group_values("cpu.max")
+/// CPUs' worth of time that the tightest cgroup around a process leaves it, rounded up; `None` when there is no quota.
+fn cpu_quota(whose: Whose) -> Option<usize> {
+    group_values(whose, "cpu.max")
         .iter()
         .filter_map(|text| quota_of(text))
         .min()
@@ -95,10 +106,14 @@ fn quota_of(text: &str) -> Option<usize> {
     (period > 0).then(|| quota.div_ceil(period).max(1))
 }
 
-/// What a file says in the cgroup of this process and in all those around it (cgroup v2).
-fn group_values(file: &str) -> Vec<String> {
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let path = own
+/// What a file says in the cgroup of a process and in all those around it (cgroup v2).
+fn group_values(whose: Whose, file: &str) -> Vec<String> {
+    let process = match whose {
+        Whose::Own => "self".to_owned(),
+        Whose::Process(number) => number.to_string(),
+    };
+    let groups = std::fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
+    let path = groups
         .lines()
         .find_map(|line| line.strip_prefix("0::/"))
         .unwrap_or("");
@@ -128,7 +143,13 @@ mod tests {
             Some(24680 << 10)
         );
         assert_eq!(bytes_of("nothing", "MemTotal:"), None);
-        assert!(!cpus().is_empty());
+        let whose = Whose::Process(std::process::id());
+        assert!(!cpus(Whose::Own).is_empty());
+        assert_eq!(cpus(whose), cpus(Whose::Own));
+        assert_eq!(
+            group_values(whose, "memory.max"),
+            group_values(Whose::Own, "memory.max")
+        );
         assert_eq!(
             [
                 quota_of("150000 100000\n"),

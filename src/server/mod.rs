@@ -100,7 +100,7 @@ pub fn run(config: Config, path: Option<PathBuf>) -> Result<(), ServeError> {
         Arc::new(Live::new(&config, None, clock.wall().year(began)).map_err(ServeError::Live)?);
     let secrets = keys::load(&config).map_err(ServeError::Key)?;
     let memory = machine::memory_budget(&config.store);
-    let cpus = machine::cpus();
+    let cpus = machine::cpus(machine::Whose::Own);
     let count = match config.server.cores {
         0 => cpus.len(),
         cores => cores as usize,
@@ -370,6 +370,14 @@ impl Server {
                 None => 0,
             };
             self.metrics.certificate_expiry.of(shown).set(expiry);
+        }
+        let (certificates, shown) = (self.live.identities.len(), Certificate::ALL.len());
+        if certificates > shown {
+            tracing::warn!(
+                certificates,
+                shown,
+                "the metrics do not say when the certificates end that come last in the settings"
+            );
         }
     }
 }

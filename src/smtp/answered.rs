@@ -32,8 +32,11 @@ impl<L> Session<L> {
                 let result = match reply {
                     Reply::MailboxFull => RecipientResult::MailboxFull,
                     Reply::MailboxUsedUp => RecipientResult::UsedUp,
+                    Reply::NoMemory => RecipientResult::Memory,
                     Reply::NoSuchMailbox => RecipientResult::NoSuchMailbox,
                     Reply::RelayDenied => RecipientResult::RelayDenied,
+                    Reply::TryLater => RecipientResult::Busy,
+                    // What is left is about the client: it has had its share.
                     _ => RecipientResult::TryLater,
                 };
                 self.refuse_recipient(transaction, &reply, result, turn);

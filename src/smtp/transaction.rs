@@ -224,7 +224,7 @@ impl<L> Transaction<L> {
     fn too_big(&self, bytes: u64) -> (Reply, Rejected) {
         match bytes > self.message_bytes_max_normally {
             true => (Reply::TooBig, Rejected::TooBig),
-            false => (Reply::SizeNotNow, Rejected::TooBig),
+            false => (Reply::SizeNotNow, Rejected::Memory),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where logs go when they go to systemd's journal, in a namespace with a journal of the test's own or with none.
 
-use crate::gateway::{PATIENCE, tools};
+use crate::gateway::{Gateway, PATIENCE, tools};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -119,4 +119,38 @@ fn who_has_no_journal_is_told_and_logs_go_on() {
         "{said}"
     );
     assert!(child.stop().contains("stopping"));
+}
+
+#[test]
+fn certificates_that_no_metric_shows_are_counted_in_the_log() {
+    let folder = Folder::new("certificates");
+    let made = rcgen::generate_simple_self_signed(vec!["mx.somebody.test".to_owned()])
+        .expect("a certificate");
+    let [chain, key] = ["chain.pem", "key.pem"].map(|name| folder.0.join(name));
+    std::fs::write(&chain, made.cert.pem()).expect("written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    let settings = |certificates| {
+        let one = format!("[[tls.certificates]]\nchain = {chain:?}\nkey = {key:?}\n");
+        one.repeat(certificates)
+    };
+    let mut gateway = Gateway::start(&settings(17));
+    let page = gateway.metrics();
+    let shown = "mayfly_tls_certificate_expiry_timestamp_seconds{";
+    assert_eq!(page.matches(shown).count(), 16, "{page}");
+    gateway.reload(&settings(16));
+    gateway.reload(&settings(17));
+    assert!(gateway.stop().success());
+    let said = gateway.last_words().lines();
+    let said: Vec<_> = said.filter(|line| line.contains("shown=16")).collect();
+    assert_eq!(
+        said.len(),
+        2,
+        "once for each time that there were 17: {said:?}"
+    );
+    for line in said {
+        assert!(
+            line.contains("certificates=17") && !line.contains("somebody"),
+            "{line}"
+        );
+    }
 }

@@ -56,8 +56,10 @@ fn top_prints_a_frame_where_there_is_no_terminal_and_gives_a_terminal_back() {
     for part in ["mayfly ", "pressure normal", "connections", "refused"] {
         assert!(page.contains(part), "{part} in {page}");
     }
+    let status = user.json("status --json");
+    let cores = status["cores"].as_array().expect("cores").len();
     assert!(
-        !page.contains('\u{1b}') && page.lines().count() == 24,
+        !page.contains('\u{1b}') && page.lines().count() == 24 + cores,
         "{page}"
     );
 
@@ -87,6 +89,35 @@ fn top_prints_a_frame_where_there_is_no_terminal_and_gives_a_terminal_back() {
     assert!(user.fails("top", 1).contains("cannot reach"));
 }
 
+/// What doctor found of one thing.
+fn finding(report: &Value, check: &str) -> Value {
+    let findings = report["findings"].as_array().expect("findings");
+    let found = findings.iter().find(|finding| finding["check"] == check);
+    found.expect(check).clone()
+}
+
+#[test]
+fn a_doctor_looks_at_the_limits_of_the_mayfly_that_serves() {
+    let (gateway, user) = busy();
+    let operator = format!("[listen]\noperator = [\"{}\"]\n", gateway.ports.operator);
+    std::fs::write(user.home().join("mayfly.toml"), operator).expect("written");
+    let process = user.json("status --json")["process"].to_string();
+    assert_eq!(process, gateway.pid().to_string());
+    let mut lower = user.command("prlimit");
+    lower.args(["--pid", &process, "--nofile=1234:1234"]);
+    assert!(tools::run(&mut lower, "").status.success());
+    let (_, report, _) = user.runs("doctor --config mayfly.toml --no-dns --json");
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let files = finding(&report, "open files");
+    assert_eq!(files["verdict"], "warn", "{files}");
+    let found = files["found"].to_string();
+    let whose = format!("for the mayfly that runs (process {process})");
+    assert!(
+        found.contains("1234 in each") && found.contains(&whose),
+        "{found}"
+    );
+}
+
 #[test]
 fn a_doctor_looks_at_the_machine_for_the_settings() {
     let (mut gateway, user) = busy();
@@ -101,14 +132,6 @@ fn a_doctor_looks_at_the_machine_for_the_settings() {
     };
     settings("");
     let report = user.json("doctor --config mayfly.toml --no-dns --json");
-    let finding = |report: &Value, check: &str| -> Value {
-        let findings = report["findings"].as_array().expect("findings");
-        findings
-            .iter()
-            .find(|finding| finding["check"] == check)
-            .expect(check)
-            .clone()
-    };
     for check in ["settings", "kernel", "io_uring", "port"] {
         assert_eq!(finding(&report, check)["verdict"], "ok", "{report}");
     }

@@ -8,6 +8,7 @@ const DRAWN: &[&str] = &[
     "accepted_bytes",
     "http_connections",
     "limit",
+    "process",
     "queue_id",
     "recovery",
     "secret",

@@ -108,7 +108,7 @@ const ITEMS: &[Item] = &[
             "sum by (result) (rate(mayfly_message_recipients_total{@}[$r]))",
             "{{result}}",
         )],
-        "Much no_such_mailbox: somebody guesses names. mailbox_full: holders do not read. try_later: no room, or a client has had its share.",
+        "Much no_such_mailbox: somebody guesses names. mailbox_full: holders do not read. busy, memory: no room, and counted against the error budget. try_later: a client has had its share.",
     ),
     stacked(
         "Replies, by class",

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::edge::probe::Unusable;
+use crate::server::machine::Whose;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -13,6 +14,9 @@ pub(super) struct Facts {
     pub(super) config: Result<Config, String>,
     /// Whether a mayfly answers at the operator's address already.
     pub(super) running: bool,
+    /// Whose open files, swap, memory and CPUs these are: of the mayfly that answers, if its process can be seen, else of
+    /// whoever looks.
+    pub(super) whose: Whose,
     /// What the kernel calls itself: `6.12.3-amd64`.
     pub(super) kernel: String,
     /// Whether a ring can be made.
@@ -23,13 +27,13 @@ pub(super) struct Facts {
     pub(super) own_tables: Result<(), String>,
     /// `net.core.somaxconn`.
     pub(super) somaxconn: Option<u32>,
-    /// Swap that this process could be written to, in bytes.
+    /// Swap that the process could be written to, in bytes.
     pub(super) swap: u64,
     /// Whether a kernel waits for the crash of this one, to write down its memory.
     pub(super) kdump: bool,
-    /// Memory of the machine, and of the tightest control group around this process, in bytes.
+    /// Memory of the machine, and of the tightest control group around the process, in bytes.
     pub(super) memory: [Option<u64>; 2],
-    /// CPUs that this process may use.
+    /// CPUs that the process may use.
     pub(super) cpus: usize,
     /// Every listener, and whether it can be had.
     pub(super) ports: Vec<(SocketAddr, Result<(), ErrorKind>)>,
@@ -41,6 +45,16 @@ pub(super) struct Facts {
     pub(super) names: Vec<Name>,
     /// Seconds since 1970.
     pub(super) now: i64,
+}
+
+impl Facts {
+    /// Whose limits were read, in words.
+    pub(super) fn who(&self) -> String {
+        match self.whose {
+            Whose::Own => "this shell".to_owned(),
+            Whose::Process(number) => format!("the mayfly that runs (process {number})"),
+        }
+    }
 }
 
 /// A certificate and its key, which fit.
@@ -59,8 +73,19 @@ pub(super) struct Pair {
 pub(super) enum Name {
     /// The addresses of `server.hostname`.
     Host(String, Result<Vec<IpAddr>, String>),
-    /// The mail exchangers of a domain, best first.
-    Domain(String, Result<Vec<String>, String>),
+    /// Where senders take the mail of a domain.
+    Domain(String, Result<Exchangers, String>),
+}
+
+/// Where senders take the mail of a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Exchangers {
+    /// To these hosts, the best first.
+    Named(Vec<String>),
+    /// There is no MX record, so to the addresses of the domain itself, if it has any (RFC 5321 section 5.1).
+    Implicit(Vec<IpAddr>),
+    /// Nowhere: it says that it takes no mail (RFC 7505).
+    Refused,
 }
 
 /// How bad something is, from good to bad.

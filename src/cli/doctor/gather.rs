@@ -1,15 +1,18 @@
 //! Looks at the machine. It changes nothing, and asks nobody but the kernel, the ports of the settings and a name server.
 
-use super::dns;
 use super::facts::{Facts, Name, Pair};
+use super::{dns, service};
 use crate::cli::http::{Base, Call, Client};
+use crate::cli::status;
 use crate::config::{Config, MailListener};
+use crate::control::status::Status;
 use crate::edge::ring::process;
 use crate::edge::{certificates, probe, socket};
-use crate::server::{self, machine};
+use crate::server;
+use crate::server::machine::{self, Whose};
 use rustix::process::{Resource, getrlimit};
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -30,23 +33,35 @@ pub(super) fn gather(path: Option<&Path>, dns: bool) -> Facts {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    let files = getrlimit(Resource::Nofile);
+    let running = ask_running(in_force);
+    let service = running
+        .as_ref()
+        .and_then(service::find)
+        .and_then(|process| Some((process, service::files(process)?)));
+    let (whose, files) = service.map_or_else(
+        || {
+            let own = getrlimit(Resource::Nofile);
+            (Whose::Own, [own.current, own.maximum])
+        },
+        |(process, files)| (Whose::Process(process), files),
+    );
     Facts {
-        running: is_running(in_force),
+        running: running.is_some(),
+        whose,
         kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")
             .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned()),
         io_uring: probe::io_uring(),
-        files: [files.current, files.maximum],
+        files,
         own_tables: own_tables(),
         somaxconn: number("/proc/sys/net/core/somaxconn")
             .and_then(|limit| u32::try_from(limit).ok()),
-        swap: swap(),
+        swap: swap(whose),
         kdump: number("/sys/kernel/kexec_crash_loaded") == Some(1),
         memory: [
             machine::machine_bytes("MemTotal:"),
-            machine::group_bytes("memory.max"),
+            machine::group_bytes(whose, "memory.max"),
         ],
-        cpus: machine::cpus().len(),
+        cpus: machine::cpus(whose).len(),
         ports: ports(in_force),
         clock: process::clock_is_in_step().ok(),
         certificates: read_certificates(in_force),
@@ -67,30 +82,28 @@ fn own_tables() -> Result<(), String> {
         .unwrap_or_else(|_| Err("it could not be tried".to_owned()))
 }
 
-/// What of the machine's swap the control groups around this process leave it, in bytes.
-fn swap() -> u64 {
+/// What of the machine's swap the control groups around a process leave it, in bytes.
+fn swap(whose: Whose) -> u64 {
     let machine = machine::machine_bytes("SwapTotal:").unwrap_or(0);
-    machine::group_bytes("memory.swap.max").map_or(machine, |group| group.min(machine))
+    machine::group_bytes(whose, "memory.swap.max").map_or(machine, |group| group.min(machine))
 }
 
-/// Whether a mayfly answers where the settings put the operator's side.
-fn is_running(config: &Config) -> bool {
-    let Some(address) = config
-        .listen
-        .operator
-        .first()
-        .filter(|address| address.port() != 0)
-    else {
-        return false;
-    };
-    let answers = || {
-        let base = Base::parse(&format!("http://{}", reachable(*address)))?;
-        let client = Client::new(base)?
-            .patient_for(Duration::ZERO)
-            .answered_in(RUNNING_TIME);
-        client.json(&Call::get("/status", None))
-    };
-    answers().is_ok_and(|status| status["phase"].is_string())
+/// What a mayfly says of itself that answers where the settings put the operator's side.
+fn ask_running(config: &Config) -> Option<Status> {
+    let address = config.listen.operator.first()?;
+    if address.port() == 0 {
+        return None;
+    }
+    let base = Base::parse(&format!("http://{}", reachable(*address))).ok()?;
+    let client = Client::new(base)
+        .ok()?
+        .patient_for(Duration::ZERO)
+        .answered_in(RUNNING_TIME);
+    let answer = client.json(&Call::get("/status", None)).ok()?;
+    // Anybody's JSON can be read, with nothing in it.
+    status::read(&client, answer)
+        .ok()
+        .filter(|status| !status.phase.is_empty())
 }
 
 /// Where somebody on this machine finds who listens on any address.
@@ -141,20 +154,18 @@ fn read_certificates(config: &Config) -> Vec<(PathBuf, Result<Pair, String>)> {
 /// What DNS says of the server's name and of its domains, as far as the world has such names.
 fn names(config: &Config) -> Vec<Name> {
     let mut names = Vec::new();
+    let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let server = dns::name_server(&resolv_conf)
+        .map(|ip| SocketAddr::from((ip, 53)))
+        .ok_or("/etc/resolv.conf names no name server");
     let host = &config.server.hostname;
     if is_public(host) {
-        let addresses = (host.as_str(), 25)
-            .to_socket_addrs()
-            .map(|found| {
-                let mut addresses: Vec<_> = found.map(|address| address.ip()).collect();
-                addresses.dedup();
-                addresses
-            })
-            .map_err(|why| why.to_string());
+        let addresses = match server {
+            Ok(server) => dns::addresses(host, server),
+            Err(none) => Err(none.to_owned()),
+        };
         names.push(Name::Host(host.clone(), addresses));
     }
-    let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let server = dns::name_server(&resolv_conf);
     let domains = config
         .recipients
         .domains
@@ -162,8 +173,8 @@ fn names(config: &Config) -> Vec<Name> {
         .filter(|domain| is_public(domain));
     for domain in domains.take(DOMAINS_MAX) {
         let exchangers = match server {
-            Some(server) => dns::exchangers(domain, server),
-            None => Err("/etc/resolv.conf names no name server".to_owned()),
+            Ok(server) => dns::exchangers(domain, server),
+            Err(none) => Err(none.to_owned()),
         };
         let unreachable = exchangers.is_err();
         names.push(Name::Domain(domain.clone(), exchangers));

@@ -1,10 +1,11 @@
 //! Verdicts on what was gathered: the settings, and what the world around the machine says.
 
-use super::facts::{Facts, Finding, Name, Pair};
+use super::facts::{Exchangers, Facts, Finding, Name, Pair};
 use super::judge_machine as machine;
 use crate::config::Config;
 use crate::edge::certificates::covers;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// Days before its end at which a certificate should have been renewed.
@@ -29,7 +30,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     ];
     findings.extend(ports(facts));
     findings.extend(certificates(facts, config));
-    findings.extend(facts.names.iter().map(|name| dns(name, config)));
+    findings.extend(names(&facts.names, config));
     findings
 }
 
@@ -127,38 +128,79 @@ fn certificate(path: &Path, pair: &Result<Pair, String>, config: &Config, now: i
 }
 
 /// Names that lead nowhere are never a failure: a machine may be looked at before its records are published.
-fn dns(name: &Name, config: &Config) -> Finding {
-    let host = &config.server.hostname;
-    match name {
-        Name::Host(name, Ok(addresses)) if !addresses.is_empty() => {
-            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-            let found = format!("{name} is {}", addresses.join(", "));
-            Finding::ok("dns", found, "senders connect to it")
-        }
-        Name::Host(name, Ok(_)) => Finding::warn(
-            "dns",
-            format!("{name} has no address"),
-            "senders connect to it",
-        )
-        .fix(format!("publish an A and an AAAA record for {name}")),
-        Name::Domain(domain, Ok(exchangers)) => {
-            let why = "without it senders do not find this server";
-            let fix = format!("publish: {domain}. MX 10 {host}.");
-            match exchangers.first() {
-                None => Finding::warn("dns", format!("{domain} has no MX record"), why).fix(fix),
-                Some(_) if exchangers.iter().any(|mx| mx.eq_ignore_ascii_case(host)) => {
-                    Finding::ok("dns", format!("mail for {domain} goes to {host}"), why)
-                }
-                Some(other) => {
-                    let found = format!("mail for {domain} goes to {other}, not to {host}");
-                    Finding::warn("dns", found, why).fix(fix)
-                }
-            }
-        }
+fn names(names: &[Name], config: &Config) -> Vec<Finding> {
+    let own = names.iter().find_map(|name| match name {
+        Name::Host(_, Ok(addresses)) => Some(addresses.as_slice()),
+        _ => None,
+    });
+    let one = |name: &Name| match name {
+        Name::Host(name, Ok(addresses)) => host(name, addresses),
+        Name::Domain(domain, Ok(exchangers)) => mail(
+            domain,
+            exchangers,
+            &config.server.hostname,
+            own.unwrap_or(&[]),
+        ),
         Name::Host(name, Err(why)) | Name::Domain(name, Err(why)) => {
             let found = format!("{name} could not be looked up: {why}");
             Finding::ok("dns", found, "senders look it up; mayfly itself never does")
         }
+    };
+    names.iter().map(one).collect()
+}
+
+/// Where `server.hostname` leads.
+fn host(name: &str, addresses: &[IpAddr]) -> Finding {
+    let why = "senders connect to it";
+    let fix = format!("publish an A and an AAAA record for {name}");
+    if addresses.is_empty() {
+        return Finding::warn("dns", format!("{name} has no address"), why).fix(fix);
+    }
+    let found = format!("{name} is {}", listed(addresses));
+    match addresses.iter().all(IpAddr::is_loopback) {
+        true => {
+            let found = format!("{found}, which is every machine's own");
+            Finding::warn("dns", found, why).fix(fix)
+        }
+        false => Finding::ok("dns", found, why),
+    }
+}
+
+fn listed(addresses: &[IpAddr]) -> String {
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    addresses.join(", ")
+}
+
+/// Where the mail of a domain goes, seen from `host`, which has the addresses `own`.
+fn mail(domain: &str, exchangers: &Exchangers, host: &str, own: &[IpAddr]) -> Finding {
+    let why = "without it senders do not find this server";
+    let elsewhere = |found| {
+        let fix = format!("publish: {domain}. MX 10 {host}.");
+        Finding::warn("dns", found, why).fix(fix)
+    };
+    match exchangers {
+        Exchangers::Named(names) if names.iter().any(|mx| mx.eq_ignore_ascii_case(host)) => {
+            Finding::ok("dns", format!("mail for {domain} goes to {host}"), why)
+        }
+        Exchangers::Named(names) => {
+            let other = names.first().map_or("nobody", String::as_str);
+            elsewhere(format!("mail for {domain} goes to {other}, not to {host}"))
+        }
+        Exchangers::Implicit(addresses) if addresses.is_empty() => {
+            elsewhere(format!("{domain} has neither an MX record nor an address"))
+        }
+        Exchangers::Implicit(addresses) if addresses.iter().any(|it| own.contains(it)) => {
+            let found = format!("{domain} has no MX record; its own address is that of {host}");
+            let why = "without an MX record senders go to the domain's own address";
+            Finding::ok("dns", found, why)
+        }
+        Exchangers::Implicit(addresses) => {
+            let addresses = listed(addresses);
+            elsewhere(format!(
+                "{domain} has no MX record, so mail for it goes to its own address, {addresses}"
+            ))
+        }
+        Exchangers::Refused => elsewhere(format!("{domain} says that it takes no mail (MX 0 .)")),
     }
 }
 
@@ -167,6 +209,7 @@ mod tests {
     use super::super::facts::Verdict;
     use super::*;
     use crate::edge::probe::Unusable;
+    use crate::server::machine::Whose;
     use crate::settings::Bytes;
 
     const DAY: i64 = 86_400;
@@ -176,6 +219,7 @@ mod tests {
         Facts {
             config: Ok(Config::default()),
             running: false,
+            whose: Whose::Own,
             kernel: "6.12.3-amd64".to_owned(),
             io_uring: Ok(()),
             files: [Some(1_024), Some(1 << 20)],
@@ -305,6 +349,40 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_said_to_be_those_of_the_service_or_of_the_shell() {
+        let found = |whose| {
+            let facts = Facts { whose, ..healthy() };
+            let mut findings = judge(&facts);
+            findings.retain(|finding| ["open files", "cpus", "swap"].contains(&finding.check));
+            findings.into_iter().map(|finding| finding.found)
+        };
+        assert!(found(Whose::Own).all(|found| found.ends_with("for this shell")));
+        let service = "for the mayfly that runs (process 4711)";
+        assert!(found(Whose::Process(4_711)).all(|found| found.ends_with(service)));
+        assert_eq!(found(Whose::Own).count(), 3);
+    }
+
+    #[test]
+    fn what_mends_the_machine_is_told_for_services_and_containers() {
+        let mut facts = healthy();
+        (facts.somaxconn, facts.swap) = (Some(128), 1 << 30);
+        facts.files = [Some(1_024), Some(1_024)];
+        facts.io_uring = Err(Unusable::Memlock(65_536));
+        let findings = judge(&facts);
+        for (check, service, container) in [
+            ("backlog", "/etc/sysctl.d", "--sysctl net.core.somaxconn="),
+            ("swap", "MemorySwapMax=0", "--memory-swap"),
+            ("open files", "LimitNOFILE=", "--ulimit nofile="),
+            ("io_uring", "LimitMEMLOCK=infinity", "--ulimit memlock=-1"),
+        ] {
+            let of_it = findings.iter().find(|finding| finding.check == check);
+            let fix = of_it.and_then(|finding| finding.fix.as_deref());
+            let fix = fix.expect("it is not in order");
+            assert!(fix.contains(service) && fix.contains(container), "{fix}");
+        }
+    }
+
+    #[test]
     fn ports_are_free_or_those_of_a_mayfly_that_runs() {
         let with = |kind: ErrorKind, running: bool| {
             after(|facts| {
@@ -361,22 +439,44 @@ mod tests {
 
     #[test]
     fn names_are_never_a_failure() {
-        let with = |name: Name| dns(&name, &Config::default());
-        let domain = |exchangers: &[&str]| {
-            let exchangers = exchangers.iter().map(|name| (*name).to_owned()).collect();
-            with(Name::Domain("example.com".to_owned(), Ok(exchangers)))
+        let host = |answer| {
+            let name = Name::Host("mx.example.com".to_owned(), answer);
+            names(&[name], &Config::default())[0].verdict
         };
-        assert_eq!(domain(&["mayfly.test"]).verdict, Verdict::Ok);
-        assert_eq!(domain(&["other.test", "MAYFLY.test"]).verdict, Verdict::Ok);
-        assert_eq!(domain(&["other.test"]).verdict, Verdict::Warn);
-        let none = domain(&[]);
+        let [local, public] = [[127, 0, 1, 1].into(), [192, 0, 2, 1].into()];
+        assert_eq!(host(Ok(vec![public])), Verdict::Ok);
+        assert_eq!(host(Ok(vec![local, public])), Verdict::Ok);
+        assert_eq!(host(Ok(vec![local])), Verdict::Warn);
+        assert_eq!(host(Ok(Vec::new())), Verdict::Warn);
+        assert_eq!(host(Err("no name server".to_owned())), Verdict::Ok);
+    }
+
+    #[test]
+    fn mail_is_followed_to_its_server() {
+        let [own, other]: [IpAddr; 2] = [[192, 0, 2, 1].into(), [192, 0, 2, 2].into()];
+        let domain = |exchangers: Exchangers| {
+            let known = [
+                Name::Host("mayfly.test".to_owned(), Ok(vec![own])),
+                Name::Domain("example.com".to_owned(), Ok(exchangers)),
+            ];
+            names(&known, &Config::default()).remove(1)
+        };
+        let named = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            domain(Exchangers::Named(names)).verdict
+        };
+        assert_eq!(named(&["mayfly.test"]), Verdict::Ok);
+        assert_eq!(named(&["other.test", "MAYFLY.test"]), Verdict::Ok);
+        assert_eq!(named(&["other.test"]), Verdict::Warn);
+        let none = domain(Exchangers::Implicit(Vec::new()));
         assert_eq!(
             none.fix.as_deref(),
             Some("publish: example.com. MX 10 mayfly.test.")
         );
-        let host = |answer| with(Name::Host("mx.example.com".to_owned(), answer)).verdict;
-        assert_eq!(host(Ok(vec![[192, 0, 2, 1].into()])), Verdict::Ok);
-        assert_eq!(host(Ok(Vec::new())), Verdict::Warn);
-        assert_eq!(host(Err("no name server".to_owned())), Verdict::Ok);
+        let itself = |address| domain(Exchangers::Implicit(vec![address]));
+        assert_eq!(itself(own).verdict, Verdict::Ok);
+        assert_eq!(itself(other).verdict, Verdict::Warn);
+        assert!(itself(other).found.ends_with("192.0.2.2"));
+        assert_eq!(domain(Exchangers::Refused).verdict, Verdict::Warn);
     }
 }

@@ -50,7 +50,8 @@ pub(super) fn files(facts: &Facts, config: &Config) -> Finding {
         cores => cores.into(),
     };
     let tables = if per_core { cores } else { 1 };
-    let found = format!("{limit} in each of {tables} descriptor tables");
+    let who = facts.who();
+    let found = format!("{limit} in each of {tables} descriptor tables, for {who}");
     let needed = u64::from(config.admission.connections_max);
     let room = limit.saturating_mul(tables);
     match needed {
@@ -61,7 +62,7 @@ pub(super) fn files(facts: &Facts, config: &Config) -> Finding {
             format!("{found}, and admission.connections_max is {needed}"),
             "connections beyond that wait, though they are allowed",
         )
-        .fix("LimitNOFILE=1048576 in the service's unit, or ulimit -n 1048576"),
+        .fix("LimitNOFILE=1048576 in the service's unit, ulimit -n 1048576, or --ulimit nofile=1048576 for a container"),
     }
 }
 
@@ -90,7 +91,9 @@ pub(super) fn somaxconn(facts: &Facts, config: &Config) -> Finding {
             format!("net.core.somaxconn is {limit}, and listen.backlog is {backlog}"),
             why,
         )
-        .fix(format!("sysctl -w net.core.somaxconn={backlog}")),
+        .fix(format!(
+            "echo net.core.somaxconn={backlog} > /etc/sysctl.d/90-mayfly.conf && sysctl --system; --sysctl net.core.somaxconn={backlog} for a container"
+        )),
         Some(limit) => Finding::ok("backlog", format!("net.core.somaxconn is {limit}"), why),
         None => Finding::ok("backlog", "net.core.somaxconn cannot be read in here", why),
     }
@@ -99,9 +102,9 @@ pub(super) fn somaxconn(facts: &Facts, config: &Config) -> Finding {
 pub(super) fn swap(facts: &Facts) -> Finding {
     let why = "mail must not reach a disk, and swap is one";
     match facts.swap {
-        0 => Finding::ok("swap", "none", why),
-        some => Finding::warn("swap", format!("{} for this process", bytes(some)), why)
-            .fix("swapoff -a, or MemorySwapMax=0 in the service's unit"),
+        0 => Finding::ok("swap", format!("none for {}", facts.who()), why),
+        some => Finding::warn("swap", format!("{} for {}", bytes(some), facts.who()), why)
+            .fix("swapoff -a, or MemorySwapMax=0 in the service's unit; --memory-swap as large as --memory for a container"),
     }
 }
 
@@ -113,7 +116,7 @@ pub(super) fn dumps(facts: &Facts) -> Finding {
             "a crash of the machine writes its memory to a disk (kdump)",
             why,
         )
-        .fix("systemctl disable --now kdump-tools kdump"),
+        .fix("systemctl disable --now kdump-tools (Debian, Ubuntu), or kdump (Fedora, RHEL, SUSE)"),
         false => Finding::ok("dumps", "none of the machine, none of mayfly", why),
     }
 }
@@ -125,8 +128,8 @@ pub(super) fn memory(facts: &Facts, config: &Config) -> Finding {
         return Finding::ok("memory", "cannot be read in here", why);
     };
     let place = match group {
-        Some(group) if group == room => "of the control group",
-        _ => "of the machine",
+        Some(group) if group == room => format!("for the control group of {}", facts.who()),
+        _ => "of the machine".to_owned(),
     };
     let budget = match config.store.memory.0 {
         0 => room / 2,
@@ -152,12 +155,12 @@ pub(super) fn cpus(facts: &Facts, config: &Config) -> Finding {
     let why = "each core is a thread of its own on a CPU of its own; two on one are both late";
     let (cpus, cores) = (facts.cpus, config.server.cores as usize);
     if cores > cpus {
-        let found = format!("{cpus} for this process, and server.cores is {cores}");
+        let found = format!("{cpus} for {}, and server.cores is {cores}", facts.who());
         return Finding::warn("cpus", found, why).fix(format!(
             "server.cores = {cpus}, or more CPUs (CPUQuota=, --cpus)"
         ));
     }
-    Finding::ok("cpus", format!("{cpus} for this process"), why)
+    Finding::ok("cpus", format!("{cpus} for {}", facts.who()), why)
 }
 
 pub(super) fn clock(facts: &Facts) -> Finding {

@@ -7,6 +7,7 @@ mod facts;
 mod gather;
 mod judge;
 mod judge_machine;
+mod service;
 
 use super::Exit;
 use super::output::{Ink, Terminal, ended, print_data, tell};

@@ -26,8 +26,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// How long the keyboard is listened to before signals are looked for.
 const KEYS_TIME: Duration = Duration::from_millis(100);
 
-/// The size of a frame that goes to a file.
-const PAGE: (u16, u16) = (80, 24);
+/// The width of a frame that goes to a file.
+const PAGE_WIDTH: u16 = 80;
 
 /// The arguments of `mayfly top`.
 #[derive(Args, Debug)]
@@ -136,8 +136,8 @@ fn ask(client: &Client, began: Instant) -> Result<Sample, Failure> {
 
 /// One frame as text.
 fn page(model: &Model) -> String {
-    let (width, height) = PAGE;
-    let mut terminal = match Terminal::new(TestBackend::new(width, height)) {
+    let backend = TestBackend::new(PAGE_WIDTH, view::page_height(model));
+    let mut terminal = match Terminal::new(backend) {
         Ok(terminal) => terminal,
         Err(never) => match never {},
     };

@@ -213,6 +213,7 @@ pub(super) mod tests {
             at: Duration::from_secs(secs),
             status: Status {
                 version: "0.1.0".to_owned(),
+                process: 4_711,
                 phase: "ready".to_owned(),
                 started_at: "2026-11-22T10:00:00Z".to_owned(),
                 uptime: 3_600 + secs,

@@ -15,8 +15,12 @@ use std::time::Duration;
 const FIGURES: u16 = 7;
 /// Rows of the curve, its border included.
 const CURVE: u16 = 5;
-/// Rows of the cores' table that are shown at most.
-const CORES_MAX: u16 = 10;
+/// Rows of a table that are its border and its header.
+const TABLE_HEAD: u16 = 2;
+/// Rows of the table of what is refused that the table of cores leaves it, as far as it has so many: on a small screen and on others.
+const REJECTS_MIN: (u16, u16) = (5, 8);
+/// Rows of a page with no core on it: what is usual for a small screen.
+const PAGE: u16 = 24;
 
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 const DIM: Style = Style::new().add_modifier(Modifier::DIM);
@@ -28,14 +32,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
         frame.render_widget(Paragraph::new(trouble.to_owned()), frame.area());
         return;
     };
-    let cores = u16::try_from(status.cores.len())
-        .unwrap_or(CORES_MAX)
-        .min(CORES_MAX);
+    let refused = model.rejects();
+    let cores = core_rows(frame.area().height, status.cores.len(), refused.len());
     let [title, figures, curve, table, rejects, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(FIGURES),
         Constraint::Length(CURVE),
-        Constraint::Length(cores + 2),
+        Constraint::Length(cores),
         Constraint::Min(0),
         Constraint::Length(1),
     ])
@@ -43,13 +46,36 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
     frame.render_widget(title_line(status), title);
     frame.render_widget(Paragraph::new(figure_lines(model, status)), figures);
     draw_curve(frame, curve, model);
-    frame.render_widget(core_table(status), table);
-    frame.render_widget(reject_table(&model.rejects()), rejects);
+    frame.render_widget(core_table(status, table.height), table);
+    frame.render_widget(reject_table(&refused), rejects);
     let foot_line = match &model.trouble {
         Some(trouble) => Line::styled(trouble.clone(), Color::Red),
         None => Line::styled("q quits", DIM),
     };
     frame.render_widget(foot_line, foot);
+}
+
+/// The height of a page on which every core is shown.
+pub(super) fn page_height(model: &Model) -> u16 {
+    let cores = model.status().map_or(0, |status| status.cores.len());
+    PAGE.saturating_add(u16::try_from(cores).unwrap_or(u16::MAX))
+}
+
+/// The rows that the table of cores has on a screen: all that it needs, as far as enough is left for what is refused.
+fn core_rows(screen: u16, cores: usize, rejects: usize) -> u16 {
+    let wanted = |rows: usize| {
+        let rows = u16::try_from(rows).unwrap_or(u16::MAX);
+        rows.saturating_add(TABLE_HEAD)
+    };
+    // The title and the foot are a row each.
+    let left = screen.saturating_sub(FIGURES + CURVE + 2);
+    let (least, most) = REJECTS_MIN;
+    let for_rejects = wanted(rejects).min((left / 2).clamp(least, most));
+    let rows = wanted(cores).min(left.saturating_sub(for_rejects));
+    match rows > TABLE_HEAD {
+        true => rows,
+        false => 0,
+    }
 }
 
 fn title_line(status: &Status) -> Line<'static> {
@@ -107,8 +133,10 @@ fn figure_lines(model: &Model, status: &Status) -> Vec<Line<'static>> {
         line(
             "connections",
             format!(
-                "{connections:>9} of {}   {:.1}/s new   {:.1}/s turned away",
-                status.limits.connections, figures.connections, figures.refused
+                "{connections:>9}{}   {:.1}/s new   {:.1}/s turned away",
+                out_of(status.limits.connections),
+                figures.connections,
+                figures.refused
             ),
         ),
         line(
@@ -146,6 +174,14 @@ fn figure_lines(model: &Model, status: &Status) -> Vec<Line<'static>> {
     ]
 }
 
+/// A limit; 0 is none.
+fn out_of(limit: u64) -> String {
+    match limit {
+        0 => String::new(),
+        limit => format!(" of {limit}"),
+    }
+}
+
 /// A bar of twenty cells.
 fn bar(used: u64, limit: u64) -> String {
     const CELLS: u64 = 20;
@@ -172,7 +208,8 @@ fn draw_curve(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     frame.render_widget(Sparkline::default().block(block).data(shown), area);
 }
 
-fn core_table(status: &Status) -> Table<'static> {
+/// The table of cores in so many rows; where they are too few the last says how many cores are not shown.
+fn core_table(status: &Status, height: u16) -> Table<'static> {
     let header = [
         "core",
         "connections",
@@ -182,7 +219,15 @@ fn core_table(status: &Status) -> Table<'static> {
         "bytes",
         "waiting",
     ];
-    let rows = status.cores.iter().map(|core| {
+    let room = usize::from(height.saturating_sub(TABLE_HEAD));
+    let cores = status.cores.len();
+    let shown = match cores > room {
+        true => room.saturating_sub(1),
+        false => cores,
+    };
+    let more = (shown < cores)
+        .then(|| Row::new(["   …".to_owned(), format!("{} more", cores - shown)]).style(DIM));
+    let rows = status.cores.iter().take(shown).map(|core| {
         Row::new([
             format!("{:>4}", core.core),
             format!("{:>11}", core.connections),
@@ -198,7 +243,7 @@ fn core_table(status: &Status) -> Table<'static> {
         .iter()
         .zip([4, 11, 9, 8, 9, 10, 7])
         .map(|(name, width)| format!("{name:>width$}"));
-    Table::new(rows, widths)
+    Table::new(rows.chain(more), widths)
         .header(Row::new(header).style(DIM))
         .block(Block::new().borders(Borders::TOP))
         .column_spacing(2)
@@ -229,6 +274,7 @@ fn reject_table(rejects: &[Reject]) -> Table<'static> {
 mod tests {
     use super::super::model::tests::{busy, sample};
     use super::*;
+    use crate::control::status::CoreStatus;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
@@ -293,6 +339,61 @@ q quits
         );
         let waiting = screen(&Model::default(), 80, 2);
         assert_eq!(waiting, "asking the server ...\n\n");
+    }
+
+    /// A busy server with so many cores.
+    fn with_cores(cores: usize) -> Model {
+        let mut model = busy();
+        let mut large = sample(3, 4_000);
+        large.status.cores = (0..cores as u64)
+            .map(|core| CoreStatus {
+                core,
+                ..large.status.cores[0].clone()
+            })
+            .collect();
+        model.take(large);
+        model
+    }
+
+    #[test]
+    fn reasons_are_shown_however_many_cores_there_are() {
+        for cores in [1, 6, 10, 64] {
+            let model = with_cores(cores);
+            for height in [24, 30, 60, page_height(&model)] {
+                let shown = screen(&model, 80, height);
+                for why in ["no_such_mailbox", "client_rate"] {
+                    assert!(shown.contains(why), "{cores} cores, {height} rows\n{shown}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn cores_that_are_not_shown_are_counted() {
+        let shown = screen(&with_cores(64), 80, 24);
+        assert!(shown.contains("\n   …  61 more\n"), "{shown}");
+        let numbers = |shown: &str| {
+            let first = |line: &str| line.split_whitespace().next()?.parse::<u64>().ok();
+            shown.lines().filter_map(first).count()
+        };
+        assert_eq!(numbers(&shown), 3);
+        let model = with_cores(64);
+        let page = screen(&model, 80, page_height(&model));
+        assert!(!page.contains("more"), "{page}");
+        assert_eq!(numbers(&page), 64);
+    }
+
+    #[test]
+    fn connections_without_a_limit_are_of_none() {
+        let mut model = busy();
+        let mut unlimited = sample(3, 4_000);
+        unlimited.status.limits.connections = 0;
+        model.take(unlimited);
+        let shown = screen(&model, 80, 24);
+        assert!(
+            shown.contains("\nconnections         81   1000.0/s new"),
+            "{shown}"
+        );
     }
 
     #[test]
