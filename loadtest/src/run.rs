@@ -70,14 +70,7 @@ fn round(scenario: &Scenario, setting: &Setting, commit: &mut String) -> Result<
     );
     let sampler = Sampler::start(server.pid());
     let mut generators = Generators::default();
-    for (index, step) in scenario.steps().into_iter().enumerate() {
-        if index > 0 {
-            std::thread::sleep(Duration::from_secs_f64(scenario.pause_seconds));
-        }
-        let all = scenario.loads.iter().enumerate();
-        let loads: Vec<(usize, &Load)> = all.filter(|(_, load)| load.step == step).collect();
-        step_of(&loads, &server, &mut generators, &mut round)?;
-    }
+    all_steps(scenario, &server, &mut generators, &mut round)?;
     if scenario.until_empty_seconds > 0.0 {
         round.emptied = Some(until_empty(&server, scenario.until_empty_seconds)?);
     }
@@ -196,6 +189,23 @@ fn until_empty(server: &Server, seconds: f64) -> Result<Emptied, Failure> {
         }
         std::thread::sleep(SAMPLE_EVERY);
     }
+}
+
+fn all_steps(
+    scenario: &Scenario,
+    server: &Server,
+    generators: &mut Generators,
+    round: &mut Round,
+) -> Result<(), Failure> {
+    for (index, step) in scenario.steps().into_iter().enumerate() {
+        if index > 0 {
+            std::thread::sleep(Duration::from_secs_f64(scenario.pause_seconds));
+        }
+        let all = scenario.loads.iter().enumerate();
+        let loads: Vec<(usize, &Load)> = all.filter(|(_, load)| load.step == step).collect();
+        step_of(&loads, server, generators, round)?;
+    }
+    Ok(())
 }
 
 /// The loads of one step: what holds first, then what sends; what holds is let go when all is sent.
