@@ -6,7 +6,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, version};
+use rustls::{CipherSuite, ServerConfig, version};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -214,6 +214,20 @@ impl ResolvesServerCert for Chooser {
     }
 }
 
+/// How dear a cipher suite is, from 0; all of them are strong. Most of a handshake is hashing, and SHA-256 has instructions of its
+/// own where SHA-384 has none (docs/decisions/0030-tls-suites-by-what-they-cost.md).
+const fn cost(suite: CipherSuite) -> u8 {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 0,
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => 2,
+        _ => 1,
+    }
+}
+
 /// The TLS configuration of one listener, with a ticketer of its own, so that a ticket from one listener is worth nothing at another.
 ///
 /// # Errors
@@ -222,13 +236,17 @@ pub fn configuration(
     identities: &[Identity],
     rules: &Tls,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut provider = aws_lc_rs::default_provider();
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| cost(suite.suite()));
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Chooser {
             identities: identities.to_vec(),
         }));
+    config.ignore_client_order = true;
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
@@ -239,4 +257,34 @@ pub fn configuration(
         config.send_tls13_tickets = 0;
     }
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cheapest_suite_of_each_version_comes_first_and_none_is_left_out() {
+        let rules = Tls::default();
+        let config = configuration(&[], &rules).expect("it can be set up");
+        let provider = config.crypto_provider();
+        let of = |version| {
+            let suites = provider.cipher_suites.iter();
+            let mut of_it = suites.filter(move |suite| suite.version().version == version);
+            of_it.next().map(|suite| suite.suite())
+        };
+        assert_eq!(
+            [
+                of(rustls::ProtocolVersion::TLSv1_3),
+                of(rustls::ProtocolVersion::TLSv1_2)
+            ],
+            [
+                Some(CipherSuite::TLS13_AES_128_GCM_SHA256),
+                Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256)
+            ]
+        );
+        assert!(config.ignore_client_order);
+        let all = aws_lc_rs::default_provider().cipher_suites.len();
+        assert_eq!(provider.cipher_suites.len(), all);
+    }
 }
