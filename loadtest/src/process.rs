@@ -111,21 +111,48 @@ pub(crate) fn resident(pid: u32) -> Option<u64> {
     )
 }
 
-/// Seconds that all CPUs together have worked: without the kernel's own threads, which mostly work for the load. Interrupts are in it,
-/// since the ticks that they fall into are in the time of the program that was interrupted as well.
-pub(crate) fn machine_busy_seconds() -> f64 {
-    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let first = text.lines().next().unwrap_or_default();
-    let fields: Vec<f64> = first
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    let worked: f64 = [USER, NICE, SYSTEM, IRQ, SOFTIRQ]
-        .iter()
-        .filter_map(|at| fields.get(*at))
-        .sum();
-    worked / ticks_per_second() - kernel_threads_seconds()
+/// CPU seconds that everything on the machine has used, counted in two ways.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Used {
+    /// By the CPUs, without the kernel's own threads, which mostly work for the load. Of what works in short pieces between two ticks this
+    /// sees less than there is. Interrupts are in it, since the ticks that they fall into are in the time of the program that was interrupted
+    /// as well.
+    by_cpus: f64,
+    /// By the programs that can be seen. In a container those outside of it cannot.
+    by_programs: f64,
+}
+
+impl Used {
+    /// Up to now.
+    pub(crate) fn now() -> Self {
+        let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let first = text.lines().next().unwrap_or_default();
+        let fields: Vec<f64> = first
+            .split_whitespace()
+            .skip(1)
+            .filter_map(|field| field.parse().ok())
+            .collect();
+        let worked: f64 = [USER, NICE, SYSTEM, IRQ, SOFTIRQ]
+            .iter()
+            .filter_map(|at| fields.get(*at))
+            .sum();
+        // The children of kthreadd, which is process 2 where it can be seen.
+        let (kernel, programs): (Vec<_>, Vec<_>) = entries()
+            .filter_map(stat)
+            .partition(|fields| fields.get(1).is_some_and(|parent| parent == "2"));
+        let sum = |all: Vec<Vec<String>>| all.iter().map(|fields| used_ticks(fields)).sum::<f64>();
+        Self {
+            by_cpus: (worked - sum(kernel)) / ticks_per_second(),
+            by_programs: sum(programs) / ticks_per_second(),
+        }
+    }
+
+    /// What was used since `earlier` by others than us, who used so much of it: the larger of both counts, since each may miss something.
+    pub(crate) fn by_others_since(self, earlier: Self, ours: f64) -> f64 {
+        let by_cpus = self.by_cpus - earlier.by_cpus;
+        let by_programs = self.by_programs - earlier.by_programs;
+        by_cpus.max(by_programs) - ours
+    }
 }
 
 /// Places in the first line of /proc/stat (proc_stat(5)).
@@ -134,14 +161,6 @@ const NICE: usize = 1;
 const SYSTEM: usize = 2;
 const IRQ: usize = 5;
 const SOFTIRQ: usize = 6;
-
-/// CPU seconds of the children of kthreadd, which is process 2 where it can be seen.
-fn kernel_threads_seconds() -> f64 {
-    let ticks = entries()
-        .filter_map(stat)
-        .filter(|fields| fields.get(1).is_some_and(|parent| parent == "2"));
-    ticks.map(|fields| used_ticks(&fields)).sum::<f64>() / ticks_per_second()
-}
 
 /// Remembers a group, to end it if we are ended.
 pub(crate) fn started(group: u32) {
@@ -236,7 +255,10 @@ mod tests {
         assert!(tree(own).contains(&own));
         assert!(memory_bytes(own) > 0);
         assert!(resident(own).is_some_and(|bytes| bytes > 0));
-        assert!(machine_busy_seconds() > 0.0);
+        let earlier = Used::now();
+        assert!(earlier.by_cpus > 0.0 && earlier.by_programs > 0.0);
+        // What we say to have used is nobody else's.
+        assert!(earlier.by_others_since(earlier, 2.0) <= -2.0);
     }
 
     #[test]

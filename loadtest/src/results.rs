@@ -42,7 +42,7 @@ pub(crate) struct Round {
     /// From the first load to the end of the last.
     pub(crate) seconds: f64,
     pub(crate) server_cpu_seconds: f64,
-    /// Share of all CPUs' time that went to neither the server nor the generators; below 0 by what the ticks of /proc miss.
+    /// Share of all CPUs' time that went to neither the server nor the generators; below 0 by what is counted twice.
     pub(crate) others_cpu_share: f64,
     /// Memory of the server before, while connections were held, and at its highest.
     pub(crate) memory_before: u64,

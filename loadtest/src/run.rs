@@ -63,8 +63,9 @@ fn round(scenario: &Scenario, setting: &Setting, commit: &mut String) -> Result<
         memory_before: process::memory_bytes(server.pid()),
         ..Round::default()
     };
-    let (busy, cpu, began) = (
-        process::machine_busy_seconds(),
+    let (used, own, cpu, began) = (
+        process::Used::now(),
+        process::own_cpu_seconds(),
         process::cpu_seconds(server.pid()),
         Instant::now(),
     );
@@ -82,7 +83,9 @@ fn round(scenario: &Scenario, setting: &Setting, commit: &mut String) -> Result<
         .iter()
         .map(|done| done.tally.generator_cpu_seconds)
         .sum();
-    let others = process::machine_busy_seconds() - busy - round.server_cpu_seconds - generator_cpu;
+    let own = process::own_cpu_seconds() - own;
+    let ours = round.server_cpu_seconds + generator_cpu + own;
+    let others = process::Used::now().by_others_since(used, ours);
     round.others_cpu_share = busy_share(others, Duration::from_secs_f64(round.seconds));
     round.memory_peak = round
         .memory

@@ -154,14 +154,12 @@ pub(crate) fn compare(setting: &Setting) -> Result<Comparison, Failure> {
     let mut missed = Vec::new();
     for round in 0..extent.rounds {
         for (candidate, compared) in candidates.iter().zip(&mut servers) {
-            let machine_busy = process::machine_busy_seconds();
+            let used = process::Used::now();
             let began = Instant::now();
             let (ours, wrong) = turn(candidate, compared, extent, round == 0)?;
             missed.extend(wrong);
-            busy |= busy_share(
-                process::machine_busy_seconds() - machine_busy - ours,
-                began.elapsed(),
-            ) > results::BUSY_SHARE;
+            let others = process::Used::now().by_others_since(used, ours);
+            busy |= busy_share(others, began.elapsed()) > results::BUSY_SHARE;
             show(compared, round);
         }
     }
