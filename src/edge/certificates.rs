@@ -214,8 +214,8 @@ impl ResolvesServerCert for Chooser {
     }
 }
 
-/// How dear a cipher suite is, from 0; all of them are strong. Most of a handshake is hashing, and SHA-256 has instructions of its
-/// own where SHA-384 has none (docs/decisions/0030-tls-suites-by-what-they-cost.md).
+/// How dear a cipher suite is, from 0; all of them are strong. With SHA-384 more than a quarter of a handshake is hashing, and
+/// SHA-256 has instructions of its own in most processors (docs/decisions/0030-tls-suites-by-what-they-cost.md).
 const fn cost(suite: CipherSuite) -> u8 {
     match suite {
         CipherSuite::TLS13_AES_128_GCM_SHA256
