@@ -25,8 +25,6 @@ use std::time::Duration;
 #[path = "../tests/gateway/anybody.rs"]
 mod anybody;
 
-use anybody::Anybody;
-
 /// What a full handshake may cost, as a multiple of rustls's own.
 const RATIO_MAX: f64 = 1.25;
 
@@ -208,14 +206,9 @@ fn client(
     version: &'static SupportedProtocolVersion,
     group: &'static dyn SupportedKxGroup,
 ) -> ClientConfig {
-    let provider = Arc::new(CryptoProvider {
+    let provider = CryptoProvider {
         kx_groups: vec![group],
         ..aws_lc_rs::default_provider()
-    });
-    ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[version])
-        .expect("it has this version")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-        .with_no_client_auth()
+    };
+    anybody::client(provider, &[version])
 }

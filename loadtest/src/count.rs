@@ -268,15 +268,7 @@ fn token(
     if let Some(token) = own {
         return Ok(token.clone());
     }
-    let body = format!(
-        "{{\"local_part\":\"{name}-{mailbox}\",\"domain\":\"{}\"}}",
-        place.domain
-    );
-    let created = http::ask(place.api, "POST", "/api/v1/mailboxes", None, &body)?.json()?;
-    let token = created["token"]
-        .as_str()
-        .ok_or_else(|| Failure::new("a mailbox without a token"))?;
-    Ok(token.to_owned())
+    http::create_mailbox(place.api, &format!("{name}-{mailbox}"), place.domain)
 }
 
 /// Reads the marker of every message in a mailbox, page by page.

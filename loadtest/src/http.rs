@@ -45,6 +45,20 @@ pub(crate) fn ask(
     )))
 }
 
+/// Creates a mailbox, or takes the one that mail has made; its token.
+pub(crate) fn create_mailbox(
+    to: SocketAddr,
+    local_part: &str,
+    domain: &str,
+) -> Result<String, Failure> {
+    let body = format!("{{\"local_part\":\"{local_part}\",\"domain\":\"{domain}\"}}");
+    let created = ask(to, "POST", "/api/v1/mailboxes", None, &body)?.json()?;
+    let token = created["token"].as_str();
+    token
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::new("a mailbox without a token"))
+}
+
 /// A connection that is kept for one request after the other.
 #[derive(Debug)]
 pub(crate) struct Kept {

@@ -30,18 +30,15 @@ pub(crate) async fn run(
     let load = &shared.job.load;
     let mut readers = Vec::new();
     for mailbox in 0..load.sessions {
-        let body = format!("{{\"local_part\":\"{}-{mailbox}\"}}", load.of);
+        let name = format!("{}-{mailbox}", load.of);
         // Nothing else runs yet: it may be waited for.
-        let created = http::ask(api, "POST", "/api/v1/mailboxes", None, &body)?.json()?;
-        let token = created["token"]
-            .as_str()
-            .ok_or_else(|| Failure::new("a mailbox without a token"))?;
-        work.tally.borrow_mut().tokens.push(token.to_owned());
+        let token = http::create_mailbox(api, &name, &shared.job.domain)?;
+        work.tally.borrow_mut().tokens.push(token.clone());
         readers.push(Reader {
             shared: Rc::clone(shared),
             work: Rc::clone(work),
             released: released.clone(),
-            token: token.to_owned(),
+            token,
             cursor: "0".to_owned(),
             seen: HashSet::new(),
         });

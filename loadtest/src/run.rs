@@ -36,7 +36,8 @@ pub(crate) fn scenario(
     let mut rounds = Vec::new();
     let mut commit = String::new();
     for _ in 0..setting.rounds.unwrap_or(scenario.rounds) {
-        let round = round(scenario, setting, &mut commit)?;
+        let round;
+        (round, commit) = self::round(scenario, setting)?;
         show(name, &round);
         rounds.push(round);
     }
@@ -54,11 +55,13 @@ pub(crate) fn scenario(
     })
 }
 
-fn round(scenario: &Scenario, setting: &Setting, commit: &mut String) -> Result<Round, Failure> {
+/// One round, and the commit that the server says it was built from.
+fn round(scenario: &Scenario, setting: &Setting) -> Result<(Round, String), Failure> {
     let server = Server::start(&setting.binary, &setting.config, scenario)?;
-    if let Some(said) = server.metrics()?.label("mayfly_build_info", "commit") {
-        said.clone_into(commit);
-    }
+    let page = server.metrics()?;
+    let commit = page
+        .label("mayfly_build_info", "commit")
+        .unwrap_or_default();
     let mut round = Round {
         memory_before: process::memory_bytes(server.pid()),
         ..Round::default()
@@ -120,7 +123,7 @@ fn round(scenario: &Scenario, setting: &Setting, commit: &mut String) -> Result<
     round.missed = wrong;
     round.missed.extend(judged(scenario, &round));
     server.stop()?;
-    Ok(round)
+    Ok((round, commit.to_owned()))
 }
 
 fn judged(scenario: &Scenario, round: &Round) -> Vec<String> {

@@ -90,14 +90,20 @@ fn counts<K: std::fmt::Display>(counts: &std::collections::BTreeMap<K, u64>) -> 
     each.join(", ")
 }
 
-/// Nanoseconds as people say them.
+/// Nanoseconds as people say them, with three digits.
 pub(crate) fn duration(nanoseconds: u64) -> String {
+    duration_of(nanoseconds, 3)
+}
+
+/// Nanoseconds with so many digits, two or three, from a millisecond on.
+pub(crate) fn duration_of(nanoseconds: u64, digits: usize) -> String {
     let value = nanoseconds as f64;
+    let (one, two) = (digits - 1, digits - 2);
     match nanoseconds {
         0..1_000_000 => format!("{:.0} us", value / 1e3),
-        1_000_000..10_000_000 => format!("{:.2} ms", value / 1e6),
-        10_000_000..1_000_000_000 => format!("{:.1} ms", value / 1e6),
-        _ => format!("{:.2} s", value / 1e9),
+        1_000_000..10_000_000 => format!("{:.one$} ms", value / 1e6),
+        10_000_000..1_000_000_000 => format!("{:.two$} ms", value / 1e6),
+        _ => format!("{:.one$} s", value / 1e9),
     }
 }
 

@@ -2,15 +2,13 @@
 
 use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use std::sync::{Arc, OnceLock};
 
 // Shared with the tests, which talk to the same servers.
 #[path = "../../tests/gateway/anybody.rs"]
 mod anybody;
-
-use anybody::Anybody;
 
 /// Tickets that one session keeps.
 const TICKETS: usize = 4;
@@ -33,18 +31,5 @@ pub(crate) fn name() -> ServerName<'static> {
 }
 
 fn first() -> ClientConfig {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(Anybody(Arc::clone(&provider)));
-    with_provider(provider)
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth()
-}
-
-fn with_provider(
-    provider: Arc<CryptoProvider>,
-) -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
-    ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider has what TLS 1.2 and 1.3 need")
+    anybody::client(aws_lc_rs::default_provider(), rustls::DEFAULT_VERSIONS)
 }

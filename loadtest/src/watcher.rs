@@ -67,16 +67,13 @@ pub(crate) async fn open(shared: &Rc<Shared>) -> Result<Streams, Failure> {
         return Ok(streams);
     }
     for mailbox in 0..load.mailboxes {
-        let body = format!("{{\"local_part\":\"{}-{mailbox}\"}}", load.name);
+        let name = format!("{}-{mailbox}", load.name);
         // Nothing else runs yet: it may be waited for.
-        let created = http::ask(api, "POST", "/api/v1/mailboxes", None, &body)?.json()?;
-        let token = created["token"]
-            .as_str()
-            .ok_or_else(|| Failure::new("a mailbox without a token"))?;
-        let stream = stream(api, token)
+        let token = http::create_mailbox(api, &name, &shared.job.domain)?;
+        let stream = stream(api, &token)
             .await
             .map_err(Failure::at("no event stream"))?;
-        streams.tokens.push(token.to_owned());
+        streams.tokens.push(token);
         streams.tasks.push(tokio::task::spawn_local(read(
             stream,
             Rc::clone(shared),

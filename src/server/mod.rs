@@ -365,11 +365,10 @@ impl Server {
             .set(self.config.admission.connections_max.into());
         for (place, shown) in Certificate::ALL.into_iter().enumerate() {
             // One that the settings no longer name is forgotten.
-            let expiry = match self.live.identities.get(place) {
-                Some(identity) => u64::try_from(identity.expires_unix_secs).unwrap_or(0),
-                None => 0,
-            };
-            self.metrics.certificate_expiry.of(shown).set(expiry);
+            let identity = self.live.identities.get(place);
+            let expiry = identity.and_then(|it| u64::try_from(it.expires_unix_secs).ok());
+            let moment = self.metrics.certificate_expiry.of(shown);
+            moment.set(expiry.unwrap_or(0));
         }
         let (certificates, shown) = (self.live.identities.len(), Certificate::ALL.len());
         if certificates > shown {

@@ -1,7 +1,7 @@
 //! SMTP by hand: a client that says exactly what it is told, in the clear or inside TLS.
 
 use super::PATIENCE;
-use super::anybody::Anybody;
+use super::anybody;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{self, Read as _, Write as _};
@@ -275,12 +275,6 @@ pub fn reset(stream: TcpStream) {
 
 /// TLS that trusts everybody: certificates are not what these tests are about.
 fn trusting() -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-        .with_no_client_auth();
-    Arc::new(config)
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    Arc::new(anybody::client(provider, rustls::DEFAULT_VERSIONS))
 }

@@ -8,7 +8,7 @@ use crate::compare::Comparison;
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::results::Outcome;
-use crate::summary::{bytes, grouped};
+use crate::summary::{bytes, duration_of, grouped};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -191,13 +191,7 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
 
 /// A latency, in nanoseconds, with the two digits that results keep.
 fn latency(nanoseconds: u64) -> String {
-    let value = nanoseconds as f64;
-    match nanoseconds {
-        0..1_000_000 => format!("{:.0} us", value / 1e3),
-        1_000_000..10_000_000 => format!("{:.1} ms", value / 1e6),
-        10_000_000..1_000_000_000 => format!("{:.0} ms", value / 1e6),
-        _ => format!("{:.1} s", value / 1e9),
-    }
+    duration_of(nanoseconds, 2)
 }
 
 /// A rate as a cell of a table.

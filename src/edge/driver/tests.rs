@@ -10,8 +10,7 @@ use crate::edge::arrivals::Door;
 use crate::edge::core::Purpose;
 use crate::edge::link::tests::{core, pair, poll};
 use crate::edge::standing::Counted;
-use anybody::Anybody;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConnection, StreamOwned};
 use std::io::{ErrorKind, Read, Write as _};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
@@ -181,13 +180,8 @@ fn a_last_reply_that_had_to_wait_ends_inside_tls() {
 }
 
 fn tls() -> ClientConnection {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-        .with_no_client_auth();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let config = anybody::client(provider, rustls::DEFAULT_VERSIONS);
     let name = "mayfly.test".try_into().expect("a name");
     ClientConnection::new(Arc::new(config), name).expect("a client")
 }

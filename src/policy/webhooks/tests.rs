@@ -36,6 +36,15 @@ fn rules() -> Rules {
     }
 }
 
+/// So many deliveries for one URL.
+fn with_deliveries(count: u32, rules: &Rules) -> Outbox<u32> {
+    let mut outbox = Outbox::default();
+    for job in 0..count {
+        outbox.add(to(1), job, rules, secs(0)).expect("room");
+    }
+    outbox
+}
+
 /// All that may be tried at a time.
 fn all(outbox: &mut Outbox<u32>, rules: &Rules, now: Instant) -> Vec<Attempt<u32>> {
     let started = std::iter::from_fn(|| outbox.next(rules, now)).collect();
@@ -190,10 +199,7 @@ fn a_breaker_holds_back_all_but_a_probe() {
         breaker_failures: 2,
         ..rules()
     };
-    let mut outbox = Outbox::default();
-    for job in 0..6 {
-        outbox.add(to(1), job, &rules, secs(0)).expect("room");
-    }
+    let mut outbox = with_deliveries(6, &rules);
     for attempt in all(&mut outbox, &rules, secs(0)) {
         outbox.settle(attempt.ticket, Ended::Failed(None), 0, &rules, secs(0));
     }
@@ -220,10 +226,7 @@ fn who_is_postponed_loses_no_try_and_gives_its_places_to_others() {
         retry_wait: Span::secs(4),
         ..rules()
     };
-    let mut outbox = Outbox::default();
-    for job in 0..6 {
-        outbox.add(to(1), job, &rules, secs(0)).expect("room");
-    }
+    let mut outbox = with_deliveries(6, &rules);
     for (random, began, again) in [(0, secs(0), secs(2)), (1 << 63, secs(2), secs(5))] {
         let started = all(&mut outbox, &rules, began);
         let nths: Vec<u32> = started.iter().map(|it| it.nth).collect();
@@ -248,10 +251,7 @@ fn a_probe_that_is_postponed_is_not_followed_at_once_by_another() {
         breaker_failures: 1,
         ..rules()
     };
-    let mut outbox = Outbox::default();
-    for job in 0..3 {
-        outbox.add(to(1), job, &rules, secs(0)).expect("room");
-    }
+    let mut outbox = with_deliveries(3, &rules);
     for attempt in all(&mut outbox, &rules, secs(0)) {
         outbox.settle(attempt.ticket, Ended::Failed(None), 0, &rules, secs(0));
     }
@@ -276,10 +276,7 @@ fn a_probe_that_is_postponed_is_not_followed_at_once_by_another() {
 #[test]
 fn what_is_forgotten_is_never_tried_and_what_is_under_way_is_named() {
     let rules = rules();
-    let mut outbox = Outbox::default();
-    for job in 0..8 {
-        outbox.add(to(1), job, &rules, secs(0)).expect("room");
-    }
+    let mut outbox = with_deliveries(8, &rules);
     let started = all(&mut outbox, &rules, secs(0));
     let even = outbox.forget(1, |job| job % 2 == 0, &rules, secs(1));
     assert_eq!((even.waiting, even.running), (3, vec![started[0].ticket]));
